@@ -1,5 +1,6 @@
-// `node --import tsx bench/bare-server.ts KIND …`: the least that Node.js does for one of MetaHub's jobs, without any of its
-// promises. What MetaHub comes to beside it is its own price; what it comes to beside nginx is Node.js's as well.
+// `node --import tsx bench/bare-server.ts KIND …`: the least that Node.js needs for one of MetaHub's jobs, without
+// MetaHub's guarantees. The difference to MetaHub is the cost of MetaHub's code; the difference to nginx is the
+// cost of Node.js.
 import { createHash } from 'node:crypto';
 import { open, openSync, read, readFileSync, write } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
@@ -10,7 +11,7 @@ import { promisify } from 'node:util';
 
 const [readAt, openFile, writeAt] = [promisify(read), promisify(open), promisify(write)];
 
-/** Sends the same bytes under the same headers (a list of names and values, JSON) to everybody. */
+/** Sends the same bytes with the same headers (a JSON list of names and values) to every client. */
 function document(headersFile: string, bytesFile: string): RequestListener {
   const headers = JSON.parse(readFileSync(headersFile, 'utf8')) as string[];
   const bytes = readFileSync(bytesFile);
@@ -20,7 +21,7 @@ function document(headersFile: string, bytesFile: string): RequestListener {
   };
 }
 
-/** Sends the range that is asked for, of one open file, by one read and one write. */
+/** Sends the requested range of one open file, with one read and one write. */
 function ranges(path: string, sizeText: string): RequestListener {
   const fd = openSync(path, 'r');
   const free: Buffer[] = [];
@@ -38,7 +39,10 @@ function ranges(path: string, sizeText: string): RequestListener {
 
 const READ_BYTES = 1024 * 1024;
 
-/** Reads from an upstream over a socket of its own, hashes, writes to a file below `folder` if there is one, and sends on. */
+/**
+ * Reads from an upstream over its own socket, hashes, writes to a file below `folder` if given, and sends the bytes
+ * on.
+ */
 function relay(upstream: string, folder?: string): RequestListener {
   const { hostname, port, protocol } = new URL(upstream);
   const target = { host: hostname, port: Number(port) };

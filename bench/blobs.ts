@@ -16,10 +16,10 @@ const THROUGH = 'docker-registry pull-through';
 
 const SIZE_BYTES = 512 * 1024 * 1024;
 const RANGE_BYTES = 64 * 1024;
-/** As large as the configuration of an image. */
+/** The size of an image configuration. */
 const SMALL_BYTES = 6 * 1024;
 
-/** A wrk script that asks for one 64 KiB range after another, all over the blob. */
+/** A wrk script that requests one 64 KiB range after another, over the whole blob. */
 const RANGE_SCRIPT = `
 local size, step = ${SIZE_BYTES}, ${RANGE_BYTES}
 local at = 0
@@ -30,7 +30,7 @@ request = function()
 end
 `;
 
-/** The same small blob again and again, as many nodes ask for the configuration of an image. */
+/** The same small blob repeatedly, as many nodes request the configuration of an image. */
 async function benchSmallBlob(
   workplace: Workplace,
   { registry, metahub }: Readonly<Record<'registry' | 'metahub', Target>>,
@@ -63,7 +63,7 @@ async function benchSmallBlob(
   };
 }
 
-/** Blobs that are held: whole, four at once, in ranges, and a small one. */
+/** Stored blobs: whole, four at once, in ranges, and a small one. */
 export async function benchBlobs(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
   const registry = await startRegistry(workplace, 'upstream');
   const { path, bytes } = await pushRandomBlob(registry.url, SIZE_BYTES);
@@ -98,7 +98,7 @@ export async function benchBlobs(workplace: Workplace, rounds: number): Promise<
   const inRanges = { ...targets, [BARE]: { url: bare.url + path, pid: bare.pid } };
   const script = join(workplace.directory, 'ranges.lua');
   writeFileSync(script, RANGE_SCRIPT);
-  // The first seconds of a server are those in which its code is compiled.
+  // In its first seconds a server compiles its code.
   for (const target of Object.values(inRanges))
     await requests(target, { connections: 4, seconds: 1, script });
   const how = (clients: number) =>
@@ -112,7 +112,7 @@ export async function benchBlobs(workplace: Workplace, rounds: number): Promise<
       ratios: [
         { of: METAHUB, against: REGISTRY },
         { of: METAHUB, against: NGINX, goal: 0.7 },
-        // What the kernel's own way comes to on this machine.
+        // The speed of the kernel's own way on this machine.
         { of: NGINX, against: REGISTRY },
       ],
     },

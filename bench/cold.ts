@@ -8,19 +8,19 @@ import type { Section } from './table.ts';
 
 const METAHUB = 'MetaHub';
 const THROUGH = 'docker-registry pull-through';
-/** No digest is compared, nothing is synced, and the file is never read again. */
+/** Verifies no digest, syncs nothing, and never reads the file again. */
 const BARE = 'bare socket, hash and file';
 const SIZE_BYTES = 256 * 1024 * 1024;
-/** A blob asked for first, so that a server's own start is not measured. */
+/** The size of a blob requested first, so that a server's own start is not measured. */
 const FIRST_BYTES = 4 * 1024 * 1024;
 
-/** Bytes of blobs that docker-registry has sent, by its access log. */
+/** Bytes of blobs that docker-registry has sent, from its access log. */
 function sentBytes({ output }: Contender): number {
   const lines = output().matchAll(/"GET \S*\/blobs\/\S* HTTP\/1\.1" 20[06] (\d+)/g);
   return [...lines].reduce((sum, [, bytes]) => sum + Number(bytes), 0);
 }
 
-/** A blob nobody holds yet: streamed, hashed and kept, for one client and for four at once. */
+/** A blob that no cache has: streamed, hashed and stored, for one client and for four at once. */
 export async function benchCold(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
   const upstream = await startRegistry(workplace, 'upstream', { accessLog: true });
   const first = await pushRandomBlob(upstream.url, FIRST_BYTES);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { digestOf } from '../src/oci/digest.ts';
 import { tarOf } from '../test/support/tar.ts';
 
-/** The image list that is asked for: ten entries, three of them for other platforms; 3 to 4 KB. */
+/** The measured index: ten entries, three of them for other platforms; 3 to 4 KB. */
 export interface ListContent {
   readonly mediaType: string;
   readonly bytes: Buffer;
@@ -40,7 +40,7 @@ async function pushManifest(
   return { digest: digestOf(bytes), bytes };
 }
 
-/** Pushes a list of `entries` images that differ in one byte of configuration, as `bench/list:latest`. */
+/** Pushes an index of `entries` images that differ in one byte of configuration, as `bench/list:latest`. */
 export async function pushList(registry: string, entries = 10): Promise<{ path: string; digest: string }> {
   const repository = 'bench/list';
   const features = [
@@ -80,14 +80,14 @@ export async function pushList(registry: string, entries = 10): Promise<{ path: 
   return { path: `/v2/${repository}/manifests/latest`, digest };
 }
 
-/** Pushes one blob of random bytes; answers its path and bytes. */
+/** Pushes one blob of random bytes. Resolves with its path and bytes. */
 export async function pushRandomBlob(registry: string, sizeBytes: number) {
   const bytes = randomBytes(sizeBytes);
   const digest = await pushBlob(registry, 'bench/blob', bytes);
   return { path: `/v2/bench/blob/blobs/${digest}`, digest, bytes };
 }
 
-/** What accepts a list; docker-registry answers by it. */
+/** The Accept header for an index; docker-registry serves an index only with it. */
 export const ACCEPT_LIST = { Accept: LIST_TYPE };
 
 /** An image whose layers are plain tar archives of one file of these bytes each. */

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Clock ticks of a second in /proc/PID/stat: USER_HZ, 100 on every Linux that Node.js runs on. */
+/** Clock ticks per second in /proc/PID/stat: USER_HZ, 100 on every Linux that Node.js runs on. */
 const TICKS_PER_S = 100;
 
 interface Stat {
@@ -8,7 +8,10 @@ interface Stat {
   readonly ticks: number;
 }
 
-/** Fields behind the parenthesis that ends the name: state, ppid, … utime (14th), stime, cutime and cstime. @see proc_pid_stat(5) */
+/**
+ * The fields after the parenthesis that ends the name: state, ppid, … utime (14th), stime, cutime and cstime. @see
+ * proc_pid_stat(5)
+ */
 function statOf(pid: number): Stat | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
@@ -20,12 +23,12 @@ function statOf(pid: number): Stat | undefined {
   }
 }
 
-/** A process and those below it. */
+/** A process and its descendants. */
 export function processesBelow(root: number): readonly number[] {
   return [...statsBelow(root).keys()];
 }
 
-/** Processor seconds that a process, those below it and those that have ended there have used, threads included. */
+/** Seconds of CPU time that a process, its descendants and their ended children have used, threads included. */
 export function cpuSeconds(root: number): number {
   return [...statsBelow(root).values()].reduce((sum, { ticks }) => sum + ticks, 0) / TICKS_PER_S;
 }
@@ -48,17 +51,17 @@ function statsBelow(root: number): ReadonlyMap<number, Stat> {
   return new Map([...stats].filter(([pid]) => isBelow(pid)));
 }
 
-/** Memory of a process that is its own or shared in part, in bytes. */
+/** The resident memory of a process (VmRSS), in bytes. */
 export function residentBytes(pid: number): number {
   const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
   return Number(kibibytes ?? 0) * 1024;
 }
 
-/** Whole disks, as /proc/diskstats names them: no partitions, no loop devices. */
+/** Whole disks, by their names in /proc/diskstats: no partitions, no loop devices. */
 const DISK = /^(?:[vs]d[a-z]+|nvme\d+n\d+)$/;
 const SECTOR_BYTES = 512;
 
-/** Bytes that all disks have been given to write since the machine started. @see https://docs.kernel.org/admin-guide/iostats.html */
+/** Bytes written to all disks since the machine started. @see https://docs.kernel.org/admin-guide/iostats.html */
 export function writtenBytes(): number {
   const lines = readFileSync('/proc/diskstats', 'utf8').trim().split('\n');
   const fields = lines.map((line) => line.trim().split(/\s+/)).filter(([, , name = '']) => DISK.test(name));

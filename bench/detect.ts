@@ -1,5 +1,6 @@
-// What `metahub detect` costs: its work inside the process, and its wall time beside that of a bare `node -e 0`, on this
-// host and on a captured one with 512 threads. Run with `npx tsx bench/detect.ts [rounds]` after `npm run build`.
+// The cost of `metahub detect`: its work inside the process, and its wall-clock time compared with a bare `node -e
+// 0`, on this host and on a captured one with 512 threads. Run with `npx tsx bench/detect.ts [rounds]` after `npm
+// run build`.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -10,10 +11,10 @@ const REPOSITORY = fileURLToPath(new URL('..', import.meta.url));
 const METAHUB = join(REPOSITORY, 'bin/metahub.js');
 const ROUNDS = Number(process.argv[2] ?? 31);
 
-// Reading certificates at start would be counted against both.
+// Reading certificates at start would count for both.
 const { NODE_EXTRA_CA_CERTS: _, ...environment } = process.env;
 
-/** Probing, judging and printing, without loading the modules that do it; printed by a fresh process. */
+/** Probing, matching and printing, without loading the modules for it; printed by a new process. */
 const WORK = `
   const { detectHost } = await import('${REPOSITORY}/dist/cli/detect-host.js');
   const { renderTable } = await import('${REPOSITORY}/dist/cli/commands/detect/table.js');
@@ -42,7 +43,7 @@ function median(values: readonly number[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
-/** This host's own first record of /proc/cpuinfo, 512 times. */
+/** Writes this host's first record of /proc/cpuinfo 512 times. */
 function writeLargeHost(): string {
   const root = mkdtempSync(join(tmpdir(), 'metahub-bench-'));
   const record = readFileSync('/proc/cpuinfo', 'utf8').split('\n\n', 1)[0] ?? '';

@@ -3,11 +3,11 @@ import { run } from '../test/support/processes.ts';
 import { cpuSeconds, processesBelow } from './cpu-time.ts';
 import type { Figure } from './rounds.ts';
 
-/** The load runs on one core, the servers on the others. */
+/** The load generator runs on one core, the servers on the others. */
 const LOAD_CORE = '0';
 export const SERVER_CORES = `1-${availableParallelism() - 1}`;
 
-/** A server under load: where, and whose processor time it uses. */
+/** A server under load: its URL, and the process whose CPU time is measured. */
 export interface Target {
   readonly url: string;
   readonly pid: number;
@@ -18,7 +18,7 @@ const pinned = (command: string, args: readonly string[], cores = LOAD_CORE) =>
 
 const ALL_CORES = `0-${availableParallelism() - 1}`;
 
-/** From now on these servers run on every core. */
+/** Lets these servers run on every core from now on. */
 export async function unpin(pids: readonly number[]): Promise<void> {
   for (const pid of pids.flatMap(processesBelow)) {
     await run('taskset', ['--all-tasks', '--cpu-list', '--pid', ALL_CORES, String(pid)]);
@@ -31,7 +31,7 @@ export interface RequestLoad {
   readonly headers?: Readonly<Record<string, string>>;
   /** A wrk script, for requests that differ. */
   readonly script?: string;
-  /** On any core, as the servers then are too; else on a core of its own. */
+  /** True: runs on any core, like the servers. False: on a core of its own. */
   readonly isUnpinned?: boolean;
 }
 
@@ -44,7 +44,7 @@ async function accounted(
   return { rate: units / seconds, cpu: (cpuSeconds(pid) - before) / units };
 }
 
-/** GETs by wrk: requests/s; every answer must be a success. */
+/** GET requests by wrk, in requests/s. Every response must be a success. */
 export function requests({ url, pid }: Target, load: RequestLoad): Promise<Figure> {
   return accounted(pid, async () => {
     const headers = Object.entries(load.headers ?? {}).flatMap(([name, value]) => [
@@ -69,12 +69,12 @@ export interface HeadLoad {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** HEADs by ab, which can send them: requests/s. */
+/** HEAD requests by ab, in requests/s; wrk cannot send them. */
 export function heads({ url, pid }: Target, load: HeadLoad): Promise<Figure> {
   const { connections, seconds: limit, headers } = load;
   return accounted(pid, async () => {
     const sent = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
-    // Its own limit on requests, 50,000, would end a second early; the order matters.
+    // The option order matters: the default limit of 50,000 requests would end the run a second early.
     const output = await pinned('ab', [
       ...['-q', '-i', '-k', `-c${connections}`, `-t${limit}`, '-n1000000', ...sent, url],
     ]);
@@ -86,7 +86,7 @@ export function heads({ url, pid }: Target, load: HeadLoad): Promise<Figure> {
   });
 }
 
-/** Whole downloads by curl, several at once: GB/s of all together; every one must have its length. */
+/** Whole downloads by curl, several at once: GB/s in total. Each must have the right length. */
 export function downloads(
   { url, pid }: Target,
   { clients, sizeBytes, insecure = false }: { clients: number; sizeBytes: number; insecure?: boolean },

@@ -1,4 +1,4 @@
-// `npm run bench [section …] [-- --rounds N --write]`: MetaHub beside nginx and docker-registry, in one run.
+// `npm run bench [section …] [-- --rounds N --write]`: MetaHub compared with nginx and docker-registry, in one run.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, freemem, loadavg } from 'node:os';
@@ -21,7 +21,7 @@ import { goalsTable, type Section, toMarkdown } from './table.ts';
 
 type Bench = (workplace: Workplace, rounds: number) => Promise<readonly Section[]>;
 
-/** How often each is measured when nothing else is said: manifests are the noisiest, whole pulls take longest. */
+/** The default number of rounds: manifests vary most, whole pulls take longest. */
 const BENCHES: Readonly<Record<string, readonly [bench: Bench, rounds: number]>> = {
   manifests: [benchManifests, 11],
   site: [benchSite, 11],
@@ -46,8 +46,8 @@ async function inWorkplace<Result>(work: (workplace: Workplace) => Promise<Resul
 }
 
 /**
- * Uses half of the free memory once. A virtual machine gets its memory when it first touches it, which costs up to 2.4
- * processor seconds a GB: without this, whoever is measured first pays for all.
+ * Uses half of the free memory once. A virtual machine gets its memory at the first access, which costs up to 2.4 s
+ * of CPU time per GB: without this, the first contender would pay for all.
  */
 function touchMemory(): void {
   const chunkBytes = 256 * 1024 * 1024;

@@ -16,7 +16,7 @@ const THROUGH_TAG = 'docker-registry pull-through, by tag';
 const BARE = 'bare node:http';
 const THROUGH_DIGEST = 'docker-registry pull-through, by digest';
 
-/** The headers and the bytes of an answer, as files. */
+/** Writes the headers and the bytes of a response to files. */
 export async function answerOf(
   workplace: Workplace,
   url: string,
@@ -31,7 +31,7 @@ export async function answerOf(
   return files;
 }
 
-/** Every server with the same list, asked once so that it is cached where that is what the server does. */
+/** Every server with the same index, requested once so that the caches have it. */
 async function contenders(workplace: Workplace): Promise<Readonly<Record<string, Target>>> {
   const registry = await startRegistry(workplace, 'upstream');
   const { path, digest } = await pushList(registry.url);
@@ -72,7 +72,7 @@ async function contenders(workplace: Workplace): Promise<Readonly<Record<string,
   return targets;
 }
 
-/** How far Node.js itself comes, and how much of that MetaHub reaches. */
+/** The speed of Node.js itself, and how much of it MetaHub reaches. */
 const FLOOR: readonly Ratio[] = [
   { of: BARE, against: NGINX_CACHE },
   { of: METAHUB, against: BARE },
@@ -82,14 +82,14 @@ const RATIOS: readonly Ratio[] = [
   ...FLOOR,
 ];
 
-/** What is measured without pinning: connections, the goal, and headers. */
+/** Measured without pinning: connections, the goal, and headers. */
 const UNPINNED: readonly (readonly [string, number, number, Readonly<Record<string, string>>])[] = [
   ['16 connections', 16, 0.75, {}],
   ['64 connections', 64, 0.9, {}],
   ['a new connection each', 16, 0.35, { Connection: 'close' }],
 ];
 
-/** Cached manifests: GET at 1, 16 and 64 connections, HEAD, and a connection for each request. */
+/** Cached manifests: GET over 1, 16 and 64 connections, HEAD, and a connection for each request. */
 export async function benchManifests(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
   const targets = await contenders(workplace);
   const over = (load: (target: Target) => Promise<Figure>) =>

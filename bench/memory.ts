@@ -13,11 +13,11 @@ const READERS = 64;
 const SIZE_BYTES = 100 * 1000 * 1000;
 const LARGE_BYTES = 200_000_000;
 const WATCHED_MS = 10_000;
-/** Bytes a reader takes every tick: 100 MB would last far longer than anyone watches. */
+/** Bytes that a reader takes each tick: 100 MB last far longer than the measurement. */
 const SIP_BYTES = 64 * 1024;
 const TICK_MS = 100;
 
-/** A client that reads a little and then pauses, again and again. */
+/** A client that repeatedly reads a little and then pauses. */
 function slowReader(url: URL): Socket {
   const socket = connect({ host: url.hostname, port: Number(url.port) });
   socket.write(`GET ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\n\r\n`);
@@ -32,7 +32,7 @@ function slowReader(url: URL): Socket {
   return socket;
 }
 
-/** The most resident memory of a process within the next seconds, in bytes. */
+/** The maximum resident memory of a process within the next seconds, in bytes. */
 async function peakOf(pid: number): Promise<number> {
   let peakBytes = 0;
   const end = performance.now() + WATCHED_MS;
@@ -43,7 +43,7 @@ async function peakOf(pid: number): Promise<number> {
   return peakBytes;
 }
 
-/** While 64 slow clients read a held blob of 100 MB each; and after the start. */
+/** Memory while 64 slow clients each read a stored blob of 100 MB, and after the start. */
 async function ofSlowReaders(workplace: Workplace) {
   const registry = await startRegistry(workplace, 'upstream');
   const { path } = await pushRandomBlob(registry.url, SIZE_BYTES);
@@ -58,7 +58,7 @@ async function ofSlowReaders(workplace: Workplace) {
   return { idleBytes, peakBytes };
 }
 
-/** While four large blobs come in parallel ranges. */
+/** Memory while four large blobs arrive in parallel ranges. */
 async function ofParallelRanges(workplace: Workplace): Promise<number> {
   const upstream = await startPacedRegistry(workplace, 4, LARGE_BYTES);
   const data = workplace.folder('metahub-ranges');
@@ -69,7 +69,7 @@ async function ofParallelRanges(workplace: Workplace): Promise<number> {
   return peakBytes;
 }
 
-/** The resident memory of a mirror that is hard at work. */
+/** The resident memory of a mirror under load. */
 export async function benchMemory(workplace: Workplace): Promise<readonly Section[]> {
   const { idleBytes, peakBytes } = await ofSlowReaders(workplace);
   const rangesBytes = await ofParallelRanges(workplace);

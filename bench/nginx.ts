@@ -25,7 +25,10 @@ export interface NginxOptions {
   readonly tls?: Identity;
 }
 
-/** One worker, as every other server here is one process; its own folder for everything it writes. */
+/**
+ * Starts nginx with one worker, because every other server here is one process, and a directory for all that it
+ * writes.
+ */
 export async function startNginx(workplace: Workplace, name: string, options: NginxOptions): Promise<Nginx> {
   const folder = workplace.folder(`nginx-${name}`);
   const port = await freePort();
@@ -59,7 +62,7 @@ export async function startNginx(workplace: Workplace, name: string, options: Ng
   return { url: `${tls ? 'https' : 'http'}://127.0.0.1:${port}`, pid: server.pid, stop };
 }
 
-/** A reverse proxy as nginx is usually set up for large bodies: buffers in memory, no temporary files. */
+/** A reverse proxy with the usual nginx settings for large bodies: buffers in memory, no temporary files. */
 export function proxyTo(upstream: string): NginxOptions {
   const host = upstream.replace(/^https?:\/\//, '');
   const scheme = upstream.startsWith('https') ? 'https' : 'http';
@@ -70,7 +73,7 @@ export function proxyTo(upstream: string): NginxOptions {
   };
 }
 
-/** The same with a cache in front. */
+/** The same proxy with a cache. */
 export function cacheOf(upstream: string, folder: string): NginxOptions {
   const { http = '' } = proxyTo(upstream);
   return {

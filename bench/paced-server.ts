@@ -1,4 +1,4 @@
-// A registry with one image in memory whose every connection is limited, as content networks and registries limit them:
+// A registry with one image in memory that limits each connection, as content delivery networks and registries do:
 // `paced-server.ts LAYERS LAYER_BYTES BYTES_PER_SECOND` prints its port and the digests of the layers.
 import { randomBytes } from 'node:crypto';
 import { createServer, type ServerResponse } from 'node:http';
@@ -8,7 +8,7 @@ import { imageOf } from './content.ts';
 const [layerCount = 1, layerBytes = 0, bytesPerSecond = 1] = process.argv.slice(2).map(Number);
 const TICK_MS = 5;
 const image = imageOf(Array.from({ length: layerCount }, () => randomBytes(layerBytes)));
-/** By what a request names: a digest, or the tag. */
+/** The content by the name in a request: a digest, or the tag. */
 const blobs = new Map<string, Buffer>(
   [image.config, ...image.layers, image.manifest].map((bytes) => [digestOf(bytes), bytes]),
 );

@@ -11,7 +11,7 @@ import type { Section } from './table.ts';
 const SERVER = fileURLToPath(new URL('paced-server.ts', import.meta.url));
 export const PACE_BYTES_PER_SECOND = 20_000_000;
 
-/** A registry whose connections are limited, and the paths of its image's layers. */
+/** Starts a registry that limits each connection. Resolves with the paths of its image's layers too. */
 export async function startPacedRegistry(workplace: Workplace, layers: number, layerBytes: number) {
   const server = await startServer({
     command: 'taskset',
@@ -27,12 +27,12 @@ export async function startPacedRegistry(workplace: Workplace, layers: number, l
   return { url: `http://127.0.0.1:${port}`, pid: server.pid, paths };
 }
 
-/** What one file of a tar archive adds: its header and the archive's end. */
+/** What a tar archive adds to its one file: the header and the archive's end. */
 const TAR_BYTES = 3 * 512;
 const LARGE_BYTES = 200_000_000;
 const SMALL_BYTES = 20_000_256;
 
-/** One large blob that nobody holds yet, over an upstream that limits each connection. */
+/** One large blob that no cache has, from an upstream that limits each connection. */
 async function benchRanges(workplace: Workplace, rounds: number): Promise<Section> {
   const upstream = await startPacedRegistry(workplace, 1, LARGE_BYTES);
   const [path = ''] = upstream.paths;
@@ -105,7 +105,7 @@ async function benchSlowArrivals(workplace: Workplace, rounds: number): Promise<
   };
 }
 
-/** Blobs over an upstream that limits each connection. */
+/** Blobs from an upstream that limits each connection. */
 export async function benchPaced(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
   return [await benchRanges(workplace, rounds), await benchSlowArrivals(workplace, rounds)];
 }

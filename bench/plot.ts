@@ -21,7 +21,7 @@ function bars({ title, unit, measured }: Section, top: number): string {
   return `<text x="0" y="${top + 10}" font-weight="bold">${escaped(title)}</text>${rows.join('\n')}`;
 }
 
-/** A bar chart of every section, each on a scale of its own, as SVG. */
+/** A bar chart of every section, each with its own scale, as SVG. */
 export function toSvg(sections: readonly Section[]): string {
   let top = 8;
   const parts = sections.map((section) => {

@@ -16,7 +16,7 @@ import type { Section } from './table.ts';
 
 const METAHUB = 'through MetaHub, cold';
 const DIRECT = 'from the registry itself';
-/** A pull through MetaHub may take this many times as long as one from a registry on the same machine. */
+/** How much longer a pull through MetaHub may take than one from a registry on the same machine. */
 const SLOWER_AT_MOST = 1.08;
 
 /** A runtime that pulls `bench/image` through the mirror at a fixed port, or from the registry itself. */
@@ -56,7 +56,7 @@ async function containerd({ workplace, registry, mirrorPort }: Surroundings): Pr
       from === 'mirror'
         ? daemon.pull(images.mirror)
         : daemon.ctr('images', 'pull', '--plain-http', images.registry),
-    // Synchronous: its garbage collector has removed content and snapshots when it answers.
+    // Synchronous: when it returns, its garbage collector has removed content and snapshots.
     forget: async () => {
       const names = (await daemon.ctr('images', 'list', '--quiet')).split('\n').filter((name) => name !== '');
       if (names.length > 0) await daemon.ctr('images', 'remove', '--sync', ...names);
@@ -64,7 +64,7 @@ async function containerd({ workplace, registry, mirrorPort }: Surroundings): Pr
   };
 }
 
-/** Until nobody works off what the last pull left behind. */
+/** Waits until no process works on the rest of the last pull any more. */
 async function settle(pids: readonly number[]): Promise<void> {
   const used = () => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
   for (let before = used(), tries = 0; tries < 20; tries += 1) {
@@ -75,7 +75,7 @@ async function settle(pids: readonly number[]): Promise<void> {
   }
 }
 
-/** One pull: the processor time of everybody who takes part in it, and what is written to disk for it. */
+/** One pull: the CPU time of all processes that take part in it, and the bytes that they write to disk. */
 async function pullOnce(
   { workplace, registry, mirrorPort }: Surroundings,
   runtime: Runtime,
@@ -145,11 +145,11 @@ const CASES: readonly Case[] = [
   { runtime: 'dockerd', layers: 10, layerBytes: 50e6, isPaced: true, goal: 1.4 },
 ];
 
-/** Real runtimes that pull half a gigabyte, directly and through a mirror that holds nothing. */
+/** Container runtimes that pull half a gigabyte, directly and through a mirror with an empty cache. */
 export async function benchPulls(_: Workplace, rounds: number): Promise<readonly Section[]> {
   const sections: Section[] = [];
   for (const asked of CASES) {
-    // A workplace for each: a runtime's folder is its own, and ends with it.
+    // Each has its own workplace, because a runtime's directory is removed with it.
     const workplace = openWorkplace();
     try {
       sections.push(

@@ -11,7 +11,7 @@ const RAW = 'raw reader';
 const STANDARD = "Node's own client";
 const SIZE_BYTES = 256 * 1024 * 1024;
 
-/** Blobs read from the registry by MetaHub's own reader and by Node's HTTP client, through `metahub serve`. */
+/** Blobs read from the registry by MetaHub's own HTTP reader and by Node's HTTP client, through `metahub serve`. */
 export async function benchReaders(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
   const authority = await createAuthority();
   workplace.onClose(() => authority.remove());

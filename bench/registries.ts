@@ -5,14 +5,14 @@ import { type RunningServer, startServer } from '../test/support/processes.ts';
 import type { Workplace } from '../test/support/workplace.ts';
 import { SERVER_CORES } from './drive.ts';
 
-/** The program, as it is installed. */
+/** The installed program. */
 export const PROGRAM = fileURLToPath(new URL('../bin/metahub.js', import.meta.url));
 
-/** A server that can be started anew with nothing kept. */
+/** A server that can be started again with an empty cache. */
 export interface Contender {
   readonly url: string;
   readonly pid: number;
-  /** Everything it has written to its log. */
+  /** The text of its log so far. */
   output(): string;
   stop(): Promise<void>;
 }
@@ -25,7 +25,7 @@ function contender(server: RunningServer, url: string, workplace: Workplace): Co
   return { url, pid: server.pid, output: () => server.output(), stop };
 }
 
-/** Debian's docker-registry: itself, or a pull-through cache of another. */
+/** Debian's docker-registry: as a registry, or as a pull-through cache of another. */
 export async function startRegistry(
   workplace: Workplace,
   name: string,
@@ -44,7 +44,7 @@ export async function startRegistry(
   writeFileSync(file, JSON.stringify(configuration)); // JSON is YAML
   const server = await startServer({
     command: 'taskset',
-    // Its own log level hides where it listens.
+    // At its own log level it does not print its address.
     args: ['--cpu-list', SERVER_CORES, 'docker-registry', 'serve', file],
     env: { REGISTRY_LOG_LEVEL: 'info' },
     ready: /listening on (127\.0\.0\.1:\d+)/,
@@ -53,17 +53,17 @@ export async function startRegistry(
 }
 
 export interface MetahubStart {
-  /** What stands in for docker.io. */
+  /** The registry that replaces docker.io. */
   readonly upstream: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** Where it listens; anywhere when not said. */
+  /** The port. Default: any free one. */
   readonly port?: number;
-  /** The data directory; a new one when not said. */
+  /** The data directory. Default: a new one. */
   readonly data: string;
 }
 
-/** `metahub serve` for a Broadwell. */
+/** Starts `metahub serve` for a Broadwell. */
 export async function startMetahub(workplace: Workplace, options: MetahubStart): Promise<Contender> {
   const server = await startServer({
     command: 'taskset',
@@ -80,7 +80,7 @@ export async function startMetahub(workplace: Workplace, options: MetahubStart):
       ...['--data', options.data, '--upstream', `docker.io=${options.upstream}`, '--set', 'cpu:broadwell'],
       ...['--log-level', 'notice', '--tag-max-age', '1h', ...(options.args ?? [])],
     ],
-    // Reading another certificate bundle costs a tenth of a second that is not ours.
+    // Reading another certificate bundle costs a tenth of a second, which is not MetaHub's.
     env: { NODE_EXTRA_CA_CERTS: '', ...options.env },
     ready: /listening\b.*?(http:\/\/127\.0\.0\.1:\d+)/,
   });
@@ -89,7 +89,7 @@ export async function startMetahub(workplace: Workplace, options: MetahubStart):
 
 const BARE_SERVER = fileURLToPath(new URL('bare-server.ts', import.meta.url));
 
-/** The least that Node.js does for one of MetaHub's jobs, see bare-server.ts. */
+/** Starts the least that Node.js needs for one of MetaHub's jobs (bare-server.ts). */
 export async function startBare(
   workplace: Workplace,
   words: readonly string[],

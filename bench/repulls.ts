@@ -35,14 +35,14 @@ async function runtimesAt(workplace: Workplace, mirror: string): Promise<readonl
   ];
 }
 
-/** How often blobs have been requested of a mirror, by its metrics. */
+/** The number of requests for blobs to a mirror, from its metrics. */
 async function blobRequests(mirror: string): Promise<number> {
   const text = await (await fetch(`${mirror}/metrics`)).text();
   const lines = text.matchAll(/^metahub_cache_requests_total\{kind="blob",.*\} (\d+)$/gm);
   return [...lines].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
-/** When a runtime requests blobs that it has had before: what a mirror of one node could save by keeping them. */
+/** When a runtime requests blobs that it has had before: how much the mirror of one node could save by storing them. */
 export async function benchRepulls(workplace: Workplace): Promise<readonly Section[]> {
   const registry = await startRegistry(workplace, 'upstream');
   const metahub = await startMetahub(workplace, {

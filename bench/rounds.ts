@@ -1,10 +1,10 @@
-/** Figures of one contender in one round; more is better. */
+/** The figures of one contender in one round. A higher rate is better. */
 export interface Figure {
-  /** In the bench's own unit: requests/s, GB/s. */
+  /** In the benchmark's own unit: requests/s, GB/s. */
   readonly rate: number;
-  /** Processor seconds of the server for one unit of work: a request, a GB. */
+  /** Seconds of the server's CPU time for one unit of work: a request, a GB. */
   readonly cpu?: number;
-  /** Bytes written to disk by everybody. */
+  /** Bytes written to disk by all processes. */
   readonly writtenBytes?: number;
 }
 
@@ -12,7 +12,7 @@ export interface Outcome {
   readonly name: string;
   /** The median over rounds. */
   readonly rate: number;
-  /** The least over rounds: what the work costs, without its neighbours' noise. */
+  /** The minimum over rounds: the cost of the work without noise from other processes. */
   readonly cpu: number | undefined;
   /** The median over rounds. */
   readonly writtenBytes: number | undefined;
@@ -25,14 +25,14 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
 }
 
-/** A measured table: every contender, and ratios between two of them that were taken round by round. */
+/** A measured table: every contender, and ratios between two of them in the same round. */
 export interface Measured {
   readonly outcomes: readonly Outcome[];
-  /** The median of `a`'s rate over `b`'s in the same round. */
+  /** The median over rounds of `a`'s rate divided by `b`'s. */
   ratio(a: string, b: string): number;
 }
 
-/** Visits every contender once a round, in turn, so that a noisy neighbour meets them all. */
+/** Measures every contender once per round, in turn, so that noise of the machine affects all of them. */
 export async function measure(
   rounds: number,
   contenders: Readonly<Record<string, () => Promise<Figure>>>,

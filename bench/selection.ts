@@ -5,7 +5,7 @@ import { DEFAULT_POLICY } from '../src/selection/policy.ts';
 import { hostOf } from '../test/support/host-of.ts';
 import { documentOf, type EntrySpec } from '../test/support/index-fixture.ts';
 
-/** What an index of this many entries must cost at most, at the median, in microseconds. */
+/** The maximum median cost of a selection by number of entries, in microseconds. */
 const BUDGETS_US: readonly (readonly [entries: number, budget: number])[] = [
   [10, 100],
   [1000, 5000],
@@ -21,7 +21,7 @@ const MICROARCHITECTURES = [
   'zen4',
 ];
 
-/** Every form of entry that real indexes have: variants, features, annotations, other platforms, attestations. */
+/** All forms of entry in real indexes: variants, features, annotations, other platforms, attestations. */
 function entryAt(place: number): EntrySpec {
   const name = MICROARCHITECTURES[place % MICROARCHITECTURES.length] ?? 'haswell';
   switch (place % 10) {
@@ -49,7 +49,7 @@ function indexOf(entries: number): Buffer {
   return documentOf(Object.fromEntries(names)).bytes;
 }
 
-/** One decision as the mirror makes it: bytes in, bytes and their digest out. */
+/** One selection as the mirror makes it: from bytes to bytes and their digest. */
 function decide(bytes: Buffer, profile: HostProfile): string {
   const document = parseManifestDocument(bytes);
   const answer = answerFor(document, profile, DEFAULT_POLICY, { acceptsIndex: true });

@@ -12,7 +12,7 @@ const BARE = 'bare node:http';
 const BARE_SITE = 'bare node:http, the same requests and answers as in site mode';
 const LOGIN = 'qnib-type1';
 
-/** A bearer token for pulling, as docker fetches it. */
+/** Requests a bearer token for pulling, as Docker does. */
 async function fetchToken(url: string, repository: string): Promise<string> {
   const scope = encodeURIComponent(`repository:${repository}:pull`);
   const service = new URL(url).host;
@@ -24,7 +24,7 @@ async function fetchToken(url: string, repository: string): Promise<string> {
   return ((await response.json()) as { readonly token: string }).token;
 }
 
-/** The same manifest from a node's mirror and from a site's, where each request is admitted by its token. */
+/** The same manifest from a mirror in node mode and one in site mode, where each request is admitted by its token. */
 export async function benchSite(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
   const registry = await startRegistry(workplace, 'upstream');
   const { path } = await pushList(registry.url);
@@ -55,7 +55,7 @@ export async function benchSite(workplace: Workplace, rounds: number): Promise<r
       }),
       ratios: [
         { of: SITE, against: NODE, goal: 0.9 },
-        // A token of some 400 bytes is read and its answer has one header more, whoever admits the request.
+        // Any server must read a token of some 400 bytes and send one more header.
         { of: BARE_SITE, against: BARE },
       ],
     },

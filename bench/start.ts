@@ -8,11 +8,11 @@ const METAHUB = 'metahub serve, start to listening';
 const DETECT = 'metahub detect';
 const NODE = 'node -e 0';
 const BARE = 'bare node:http, start to listening';
-/** Says that it listens, and stops. */
+/** Prints that it listens, and stops. */
 const LISTEN =
   "require('node:http').createServer().listen(0,'127.0.0.1',()=>{console.log(1);process.exit()})";
 
-/** From start to listening, beside a bare Node.js. */
+/** The time from start to listening, compared with a bare Node.js. */
 export async function benchStart(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
   const env = { ...process.env, NODE_EXTRA_CA_CERTS: '' };
   const timed = async (work: () => unknown) => {

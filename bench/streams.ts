@@ -15,7 +15,7 @@ const NGINX = 'nginx proxy';
 const BARE = 'bare socket and hash';
 const SIZE_BYTES = 512 * 1024 * 1024;
 
-/** An nginx that serves one blob of random bytes from a file. */
+/** Starts an nginx that serves one blob of random bytes from a file. */
 export async function startStatic(workplace: Workplace, name: string, sizeBytes: number, tls?: Identity) {
   const bytes = randomBytes(sizeBytes);
   const path = `/v2/bench/blob/blobs/${digestOf(bytes)}`;
@@ -26,7 +26,7 @@ export async function startStatic(workplace: Workplace, name: string, sizeBytes:
   return { ...nginx, path };
 }
 
-/** Blobs streamed through without being kept, from a plain and from a TLS upstream. */
+/** Blobs streamed without being stored, from an upstream with and without TLS. */
 export async function benchStreams(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
   const authority = await createAuthority();
   workplace.onClose(() => authority.remove());

@@ -1,13 +1,13 @@
 import type { Measured } from './rounds.ts';
 
-/** A goal: how many times as fast as which other contender. */
+/** A goal: how many times as fast as another contender. */
 export interface Ratio {
   readonly of: string;
   readonly against: string;
   readonly goal?: number;
 }
 
-/** A goal for one figure: at most so much. */
+/** A goal for one figure: its maximum. */
 export interface Limit {
   readonly what: string;
   readonly value: number;
@@ -15,7 +15,7 @@ export interface Limit {
   readonly atMost: number;
 }
 
-/** One measured path, ready to be printed. */
+/** One measured path, ready for printing. */
 export interface Section {
   readonly title: string;
   /** How it was measured, one sentence. */
@@ -31,7 +31,7 @@ function number(value: number): string {
   return value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(3);
 }
 
-/** Processor time in the greatest unit that keeps it above one. */
+/** CPU time in the largest unit that keeps the value above one. */
 function cpu(seconds: number | undefined): string {
   if (seconds === undefined) return '';
   return seconds < 0.01 ? `${(seconds * 1e6).toFixed(1)} µs` : `${seconds.toFixed(2)} s`;
@@ -41,7 +41,7 @@ function row(...cells: readonly string[]): string {
   return `| ${cells.join(' | ')} |`;
 }
 
-/** A section as Markdown: contenders, then ratios. */
+/** Formats a section as Markdown: contenders, then ratios. */
 export function toMarkdown({ title, how, unit, measured, ratios }: Section): string {
   const { outcomes } = measured;
   const hasCpu = outcomes.some(({ cpu: used }) => used !== undefined);
@@ -77,7 +77,7 @@ export function toMarkdown({ title, how, unit, measured, ratios }: Section): str
   ].join('\n');
 }
 
-/** Every goal of these sections in one table. */
+/** All goals of these sections in one table. */
 export function goalsTable(sections: readonly Section[]): string {
   const rows = sections.flatMap(({ title, measured, ratios, limits = [] }) => [
     ...ratios.flatMap(({ of, against, goal }) => {
