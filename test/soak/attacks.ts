@@ -19,20 +19,23 @@ import { createRandom } from './random.ts';
 import type { SoakOptions, SoakResult } from './soak.ts';
 import { Tally } from './tally.ts';
 
-/** What the mirror may hold, the `MemoryHigh` of its unit, and for how long a turn of its event loop may take. */
+/** The mirror's memory limit, the `MemoryHigh` of its unit, and below it the limit for a turn of its event loop. */
 const RESIDENT_MAX_MIB = 768;
 const TURN_MAX_MS = 250;
 const CLIENTS = 4;
 const TITLES = 8;
-/** Attackers come from an address of their own, as clients on a network do. */
+/** The attackers' own address, like that of clients on a network. */
 const ATTACKERS = '127.0.0.66';
-/** A first login in these seconds, and how long it may take: hashing takes turns. */
+/** The interval of first logins, and below it their time limit: hashes are computed one after another. */
 const NEWCOMER_EVERY_MS = 5000;
 const NEWCOMER_MAX_MS = 60_000;
 const LAST_BYTE_MS = 20_000;
 const PROBE = fileURLToPath(new URL('../support/loop-probe.mjs', import.meta.url));
 
-/** A gateway before the registry that takes offence at what looks like an attack, as web application firewalls do. */
+/**
+ * A gateway in front of the registry that refuses requests that resemble an attack, as web application firewalls
+ * do.
+ */
 async function startGateway(workplace: Workplace, target: string): Promise<string> {
   const agent = new Agent({ keepAlive: true });
   const server = createServer(({ method, url, headers }, response) => {
@@ -51,7 +54,7 @@ async function startGateway(workplace: Workplace, target: string): Promise<strin
   return `http://127.0.0.1:${await listenOnLoopback(server)}`;
 }
 
-/** A registry that sends large documents, of which some are hostile and some never seem to end. */
+/** A registry that sends large documents, some of them hostile and some without an end. */
 async function startHostileRegistry(workplace: Workplace): Promise<string> {
   let sent = 0;
   const server = createServer((request, response) => {
@@ -75,7 +78,7 @@ async function startHostileRegistry(workplace: Workplace): Promise<string> {
   return `http://127.0.0.1:${await listenOnLoopback(server)}`;
 }
 
-/** Accounts with passwords of their own, hashed at the usual price; answers their names. */
+/** Writes accounts with their own passwords, hashed at the usual cost. Resolves with their names. */
 async function writeAccounts(folder: string, newcomers: number): Promise<readonly string[]> {
   const names = Array.from({ length: newcomers }, (_, at) => `new${at}`);
   for (const name of ['good', 'mallory', ...names]) {
@@ -104,7 +107,7 @@ function asker({ url }: Metahub) {
   };
 }
 
-/** Pulls while four attacks of one client with a valid login go on, and says what came of it. */
+/** Pulls during four attacks of one client with a valid login, and returns the result. */
 export async function attackSoak(workplace: Workplace, options: SoakOptions): Promise<SoakResult> {
   const { minutes, seed, tell } = options;
   const random = createRandom(seed);
@@ -131,7 +134,7 @@ export async function attackSoak(workplace: Workplace, options: SoakOptions): Pr
       while (!signal.aborted) {
         await step();
         await delay(pauseMs, undefined, { signal }).catch(() => {
-          // It is time to end.
+          // The end of the run aborts the wait.
         });
       }
     });
@@ -154,7 +157,7 @@ export async function attackSoak(workplace: Workplace, options: SoakOptions): Pr
   tell(`soak: seed ${seed}, ${library.titles.length} tags, four attacks for ${minutes} minutes …`);
   const [popular] = library.titles;
   const startedMs = performance.now();
-  /** The most of each half: what only grows shows. */
+  /** The maximum of each half of the run: a leak makes the second larger. */
   const residentMib = [0, 0];
   let [held, slowestLoginMs] = [[] as number[], 0];
   const good = { authorization: basic('good', 'good') };
@@ -194,7 +197,7 @@ export async function attackSoak(workplace: Workplace, options: SoakOptions): Pr
       residentMib[half] = Math.max(residentMib[half] ?? 0, residentMibOf(metahub.pid));
     }),
   ]);
-  // The probe writes once a second.
+  // The probe writes once per second.
   await delay(1100);
   const longest = JSON.parse(readFileSync(probe, 'utf8')) as { cpu: number; clock: number };
   held = held.sort((a, b) => a - b);

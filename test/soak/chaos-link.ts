@@ -12,7 +12,7 @@ import type { Workplace } from '../support/workplace.ts';
 import type { Random } from './random.ts';
 import { Tally } from './tally.ts';
 
-/** What becomes of an exchange with the registry, and how often compared with the others. */
+/** The faults of an exchange with the registry, and their relative frequency. */
 const FAULTS = {
   reset: 4,
   delayed: 6,
@@ -29,7 +29,7 @@ const FAULTS = {
 type Fault = keyof typeof FAULTS;
 const NAMES = Object.entries(FAULTS).flatMap(([name, weight]) => Array<Fault>(weight).fill(name as Fault));
 
-/** `honest`: passes everything on. `faulty`: a part of the exchanges fails. `dark`: nobody is there. */
+/** `honest`: forwards everything. `faulty`: a part of the exchanges fails. `dark`: the registry is unreachable. */
 type Mood = 'honest' | 'faulty' | 'dark';
 
 export interface ChaosLink {
@@ -38,10 +38,10 @@ export interface ChaosLink {
   readonly faults: Tally;
 }
 
-/** Longer than any idle timeout of the mirror's would be patient, in milliseconds. */
+/** Longer than any idle timeout of the mirror, in milliseconds. */
 const STALL_MS = 20_000;
 
-/** Sends the head of an answer and half of its body. */
+/** Sends the head of a response and half of its body. */
 async function sendHalf(answer: IncomingMessage, response: ServerResponse): Promise<Buffer> {
   const body = await buffer(answer);
   response.writeHead(answer.statusCode ?? 502, answer.headers);
@@ -80,7 +80,7 @@ async function spoil(answer: IncomingMessage, response: ServerResponse, fault: F
   }
 }
 
-/** Faults that need no answer of the registry's. */
+/** The faults that need no response of the registry. */
 async function refuse(response: ServerResponse, fault: Fault): Promise<boolean> {
   if (fault === 'reset') response.socket?.resetAndDestroy();
   else if (fault === 'a login page') {
@@ -92,7 +92,7 @@ async function refuse(response: ServerResponse, fault: Fault): Promise<boolean> 
   return true;
 }
 
-/** Stands between the mirror and its registry, on loopback, and does to a part of the exchanges what networks do. */
+/** A proxy between the mirror and its registry, on loopback, that spoils a part of the exchanges as networks do. */
 export async function startChaosLink(
   workplace: Workplace,
   target: string,

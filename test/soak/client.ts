@@ -7,32 +7,32 @@ import type { Title } from './library.ts';
 import type { Random } from './random.ts';
 import { Tally } from './tally.ts';
 
-/** What all clients have seen. */
+/** The results of all clients. */
 export class Ledger {
-  /** Whole answers of which the bytes had their digest. */
+  /** Complete responses whose bytes had their digest. */
   readonly right = new Tally();
   rightBytes = 0;
-  /** Whole answers of which the bytes had not, and answers that no fault of a registry's explains. */
+  /** Complete responses with wrong bytes, and responses that no fault of a registry explains. */
   readonly wrong: string[] = [];
-  /** Blobs put together from several answers that came out wrong, as parts of a blob that is not whole yet can. */
+  /** Blobs combined from several responses that were wrong, which is possible while the mirror's blob is incomplete. */
   wrongTogether = 0;
-  /** Answers that had to be asked for again, by what was wrong with them. */
+  /** Retried responses, by their fault. */
   readonly retried = new Tally();
-  /** Pulls, by who pulled. */
+  /** Pulls, by client. */
   readonly pulls = new Tally();
   readonly lost: string[] = [];
 }
 
-/** A failure that a runtime would answer with another try. */
+/** A failure after which a runtime would retry. */
 class TryAgain extends Error {
   override readonly name = 'TryAgain';
 }
 
-/** A step of a pull is tried again for so long, in milliseconds, and with pauses up to this. */
+/** The time limit for all tries of a step of a pull, in milliseconds, and below it the longest pause. */
 const STEP_MS = 90_000;
 const PAUSE_MAX_MS = 1000;
 const SILENCE_MS = 60_000;
-/** What a mirror may say of a registry that fails. */
+/** The statuses that a mirror may return when a registry fails. */
 const EXPLAINED = new Set([429, 502, 503, 504]);
 
 const ACCEPT = [
@@ -56,17 +56,17 @@ export interface ClientOptions {
   readonly mirror: string;
   readonly ledger: Ledger;
   readonly random: Random;
-  /** With every request. */
+  /** Sent with every request. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A client that checks every digest and, like a runtime, asks again when a connection breaks or a registry fails. */
+/** A client that verifies every digest and, like a runtime, retries when a connection breaks or a registry fails. */
 export function createClient({ mirror, ledger, random, headers: own = {} }: ClientOptions) {
   const keeping = new Agent({ keepAlive: true, maxSockets: 4 });
 
   function send(method: string, path: string, headers: object): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      // dockerd makes a connection for each request; others keep theirs.
+      // dockerd opens a connection for each request; other runtimes reuse theirs.
       const agent = random.chance(0.3) ? new Agent() : keeping;
       const asking = httpRequest(`${mirror}${path}`, { method, headers: { ...headers, ...own }, agent });
       asking.setTimeout(SILENCE_MS, () => asking.destroy(new Error(`nothing for ${SILENCE_MS} ms`)));
@@ -74,7 +74,7 @@ export function createClient({ mirror, ledger, random, headers: own = {} }: Clie
     });
   }
 
-  /** Reads a body; `most` bytes of it, where the client is to leave then. */
+  /** Reads a body, or its first `most` bytes, when the client is to leave then. */
   async function readBody(response: IncomingMessage, manner: Manner, most: number): Promise<Body> {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;
@@ -113,7 +113,7 @@ export function createClient({ mirror, ledger, random, headers: own = {} }: Clie
     throw new TryAgain(String(statusCode));
   }
 
-  /** Tries until it works; throws when it has not for a long time. */
+  /** Retries until the attempt succeeds. Throws after the time limit. */
   async function insist<T>(what: string, attempt: () => Promise<T>): Promise<T> {
     const startedMs = performance.now();
     for (let pauseMs = 50; ; pauseMs = Math.min(PAUSE_MAX_MS, pauseMs * 2)) {
@@ -128,7 +128,7 @@ export function createClient({ mirror, ledger, random, headers: own = {} }: Clie
     }
   }
 
-  /** Counts a whole answer, or remembers that its bytes were not what was promised. */
+  /** Counts a complete response, or records that its bytes were wrong. */
   function check(what: string, path: string, bytes: Buffer, digest: Digest): void {
     if (digestOf(bytes) !== digest) {
       ledger.wrong.push(`${path}: whole, and its bytes have the digest ${digestOf(bytes)}`);
@@ -151,7 +151,7 @@ export function createClient({ mirror, ledger, random, headers: own = {} }: Clie
     });
   }
 
-  /** The reference under which the index is fetched: dockerd and containerd ask with HEAD first, podman does not. */
+  /** The reference by which the index is fetched: dockerd and containerd send HEAD first, podman does not. */
   async function referenceOf({ repository, tag }: Title): Promise<string> {
     if (random.chance(0.5)) return tag;
     const path = `/v2/${repository}/manifests/${tag}`;
@@ -172,7 +172,7 @@ export function createClient({ mirror, ledger, random, headers: own = {} }: Clie
       if (isWhole && !isRest) return check('blobs', path, bytes, digest);
       if (isWhole && digestOf(soFar) === digest) return check('blobs resumed', path, soFar, digest);
       if (isWhole) ledger.wrongTogether += 1;
-      // containerd goes on from what it has; dockerd begins again.
+      // containerd continues after the bytes that it has; dockerd starts again.
       before = isWhole || random.chance(0.5) ? Buffer.alloc(0) : soFar;
       throw new TryAgain(isWhole ? 'wrong together' : 'broken off');
     });
@@ -208,7 +208,7 @@ export function createClient({ mirror, ledger, random, headers: own = {} }: Clie
     ]);
     if (manner === 'with a break') {
       await ask('GET', path, {}, 'at once', size >> 1).catch((error: unknown) => {
-        // It was to break anyhow.
+        // This break was intended.
         if (!(error instanceof TryAgain)) throw error;
       });
     }
@@ -216,7 +216,7 @@ export function createClient({ mirror, ledger, random, headers: own = {} }: Clie
     else await getWhole(path, digest, manner);
   }
 
-  /** Pulls an image: index, manifest, config and layers; answers the digest of the manifest it was led to. */
+  /** Pulls an image: index, manifest, config and layers. Resolves with the digest of the selected manifest. */
   async function pull(title: Title): Promise<Digest> {
     const index = JSON.parse((await getManifest(title, await referenceOf(title))).toString()) as {
       manifests: { digest: Digest; platform: { architecture: string } }[];
@@ -243,7 +243,7 @@ export function createClient({ mirror, ledger, random, headers: own = {} }: Clie
   }
 
   return {
-    /** Pulls, and keeps in the ledger what became of it. */
+    /** Pulls, and records the result in the ledger. */
     async pull(title: Title): Promise<Digest | undefined> {
       try {
         const digest = await pull(title);
@@ -254,10 +254,10 @@ export function createClient({ mirror, ledger, random, headers: own = {} }: Clie
         return undefined;
       }
     },
-    /** One blob, asked for once: a mirror that holds it needs no registry. */
+    /** Requests a blob once: a mirror that has it needs no registry. */
     blobHeld: (title: Title, digest: Digest) =>
       once(`/v2/${title.repository}/blobs/${digest}`, {}, () => digest),
-    /** What a tag leads to, asked for once. */
+    /** Requests a tag once. */
     tagHeld: (title: Title) =>
       once(`/v2/${title.repository}/manifests/${title.tag}`, { accept: ACCEPT.join(', ') }, (response) =>
         parseDigest(String(response.headers['docker-content-digest'])),

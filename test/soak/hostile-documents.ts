@@ -21,7 +21,7 @@ function index(manifests: readonly object[], more = {}): Buffer {
 
 const many = <T>(length: number, make: (at: number) => T) => Array.from({ length }, (_, at) => make(at));
 
-/** Indexes that are meant to take time, up to the size of any manifest. */
+/** Indexes made to take time, up to the maximum size of a manifest. */
 export const HOSTILE_INDEXES: readonly Buffer[] = [
   index(many(3000, (at) => entry(at, ['cpu:broadwell']))),
   index(many(20_000, (at) => entry(at, []))),
@@ -38,7 +38,7 @@ export const HOSTILE_INDEXES: readonly Buffer[] = [
   Buffer.alloc(MAX_BYTES - 1, 0xff),
 ];
 
-/** A large manifest and a large list of tags that are all right. */
+/** A large manifest, and a large list of tags, that are valid. */
 export const SLOW_MANIFEST = index([], { annotations: { pad: 'x'.repeat(MAX_BYTES - 300) } });
 export const SLOW_TAGS = Buffer.from(
   JSON.stringify({ tags: many(110_000, (at) => `t${String(at).padStart(120, '0')}`) }),

@@ -4,18 +4,18 @@ import type { DockerRegistry } from '../support/docker-registry.ts';
 import { type BuiltImage, buildImage, buildIndex, type EntryPlatform } from '../support/images.ts';
 import type { Random } from './random.ts';
 
-/** A tag, and what it has pointed to so far. */
+/** A tag, and its digests so far. */
 export interface Title {
   readonly repository: string;
   readonly tag: string;
-  /** The manifests that an entry of any version of the index may be, oldest version first. */
+  /** For each entry, the manifests of all versions of the index, oldest first. */
   readonly versions: Set<Digest>[];
 }
 
-/** Images in a real registry, of which the tags move. */
+/** Images in a registry whose tags move. */
 export interface Library {
   readonly titles: readonly Title[];
-  /** Every blob there is, with its size. */
+  /** All blobs, with their sizes. */
   readonly blobs: ReadonlyMap<Digest, number>;
   readonly sizeBytes: number;
   /** Pushes another version under a title's tag. */
@@ -51,7 +51,7 @@ export async function createLibrary(
     for (const platform of PLATFORMS)
       entries.push({ image: await pushImage(repository, platform), platform });
     const index = buildIndex(random.chance(0.5) ? 'docker' : 'oci', entries);
-    // Known before it is there: a client may see it at once.
+    // Recorded before the push, because a client may see the version at once.
     versions.push(new Set(entries.map(({ image }) => image.manifest.digest)));
     await registry.pushManifest(repository, index, tag);
   }

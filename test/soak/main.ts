@@ -4,8 +4,9 @@ import { attackSoak } from './attacks.ts';
 import { soakReplicas } from './replicas.ts';
 import { soak } from './soak.ts';
 
-// `npm run soak -- --minutes 10`: pulls with faults on all sides, and at the end the proof that none of it mattered; with
-// `--attacks`, pulls beside a client that attacks; with `--replicas`, a fleet before three replicas that are killed.
+// `npm run soak -- --minutes 10`: pulls with faults on all sides, and checks at the end that no client got wrong
+// content. With `--attacks`, pulls next to a client that attacks; with `--replicas`, many machines and three
+// replicas that are killed.
 
 const { values } = parseArgs({
   options: {

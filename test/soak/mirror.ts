@@ -4,13 +4,13 @@ import type { Metahub } from '../support/metahub.ts';
 import type { Random } from './random.ts';
 import type { Tally } from './tally.ts';
 
-/** What a process holds. */
+/** The resources of a process. */
 export interface Footprint {
   readonly residentMib: number;
   readonly handles: number;
 }
 
-/** Reads `/proc/PID`. */
+/** The resident memory of a process in MiB, from `/proc/PID`. */
 export function residentMibOf(pid: number): number {
   const kib = Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
   return Math.round(kib / 1024);
@@ -20,12 +20,12 @@ function footprintOf(pid: number): Footprint {
   return { residentMib: residentMibOf(pid), handles: readdirSync(`/proc/${pid}/fd`).length };
 }
 
-/** For how long nothing may change before a process counts as idle: longer than it keeps files open that nobody reads. */
+/** How long nothing must change before a process counts as idle: longer than files without readers stay open. */
 const QUIET_MS = 8000;
-/** A fetch that nobody waits for goes on for half a minute, and a connection to the registry is kept as long. */
+/** A fetch without clients continues for half a minute, and a connection to the registry is kept as long. */
 const QUIET_WITHIN_MS = 90_000;
 
-/** What a process holds once its open handles no longer change. */
+/** The resources of a process once its open file descriptors no longer change. */
 export async function footprintWhenIdle(pid: number): Promise<Footprint> {
   const giveUpMs = performance.now() + QUIET_WITHIN_MS;
   let before = footprintOf(pid);
@@ -39,7 +39,7 @@ export async function footprintWhenIdle(pid: number): Promise<Footprint> {
   return before;
 }
 
-/** Kills, stops and reloads the mirror every few seconds until `signal` aborts; `kinds` says which of it. */
+/** Kills, stops and reloads the mirror every few seconds until `signal` aborts; `kinds` selects the actions. */
 export async function disturb(
   metahub: Metahub,
   kinds: readonly ('SIGKILL' | 'SIGTERM' | 'SIGHUP')[],
@@ -49,7 +49,7 @@ export async function disturb(
 ): Promise<void> {
   while (!signal.aborted) {
     await delay(random.whole(1500, 6000), undefined, { signal }).catch(() => {
-      // It is time to end.
+      // The end of the run aborts the wait.
     });
     if (signal.aborted) return;
     const kind = random.pick(kinds);

@@ -1,16 +1,16 @@
-/** Numbers that look random and are the same for the same seed. */
+/** Pseudo-random numbers that are the same for the same seed. */
 export interface Random {
   /** From 0 to below 1. */
   next(): number;
-  /** A whole number from `least` to `most`. */
+  /** An integer from `least` to `most`. */
   whole(least: number, most: number): number;
   chance(probability: number): boolean;
   pick<T>(items: readonly T[]): T;
-  /** Another source, which goes its own way. */
+  /** Another, independent source. */
   fork(): Random;
 }
 
-/** Mulberry32: one 32-bit state, good enough to mix faults. */
+/** Mulberry32: one 32-bit state, sufficient for mixing faults. */
 export function createRandom(seed: number): Random {
   let state = seed >>> 0;
   const next = () => {

@@ -17,7 +17,7 @@ import { createRandom, type Random } from './random.ts';
 import type { SoakOptions, SoakResult } from './soak.ts';
 import { Tally } from './tally.ts';
 
-/** The programs it starts. */
+/** The programs that it starts. */
 export const REPLICAS_NEED = ['docker-registry', 'nginx', 'redis-server', 'redis-cli'];
 
 const REPLICAS = 3;
@@ -29,14 +29,14 @@ const CPUS =
 const TYPES = CPUS.flatMap((cpu) => [[`cpu:${cpu}`], [`cpu:${cpu}`, 'nvcap:7.0']]);
 const PASSWORD = 'of-the-machines';
 const LAYER_BYTES = 64 * 1024;
-/** A runtime tries a request again that broke off or met a server in trouble; an answer that says no it takes for one. */
+/** A runtime retries a request that broke off or got a server error; it accepts any other error as final. */
 const ATTEMPTS = 10;
 const RETRY_MS = 300;
-/** The longest that a machine waits between two pulls. */
+/** The longest pause of a machine between two pulls, in milliseconds. */
 const PAUSE_MS = 4000;
 const ACCEPT = 'application/vnd.docker.distribution.manifest.list.v2+json';
 
-/** An image: under its name, the one manifest that each machine type has to get. */
+/** An image: its name, and the only right manifest for each machine type. */
 interface Published {
   readonly name: string;
   readonly manifestOf: readonly Digest[];
@@ -48,7 +48,7 @@ interface Answer {
   readonly body: Buffer;
 }
 
-/** An answer that a runtime gives up on, or bytes that are not what was asked for. */
+/** A response after which a runtime gives up, or wrong bytes. */
 class LostPullError extends Error {}
 
 async function publish(registry: DockerRegistry, at: number): Promise<Published> {
@@ -63,7 +63,7 @@ async function publish(registry: DockerRegistry, at: number): Promise<Published>
   return { name, manifestOf: entries.slice(1).map(({ image }) => image.manifest.digest) };
 }
 
-/** What all machines of a run share: the way to the site, and what is counted. */
+/** The shared state of all machines of a run: the site's address, and the counts. */
 class Fleet {
   readonly retried = new Tally();
   readonly lost: string[] = [];
@@ -128,7 +128,7 @@ class Fleet {
     return body;
   }
 
-  /** A whole pull as a runtime makes it: token, HEAD of the tag, and everything else by digest. */
+  /** A complete pull like a runtime's: token, HEAD of the tag, and everything else by digest. */
   async pull({ name, manifestOf }: Published, type: number): Promise<void> {
     const startedMs = performance.now();
     const login = basic(`site-type${type}`, PASSWORD);
@@ -185,7 +185,7 @@ async function setUpReplicas(workplace: Workplace, seed: number): Promise<Replic
   return { fleet, images, replicas, redis, random: createRandom(seed) };
 }
 
-/** What is done to replicas and to Redis, one after the other, evenly over the time. */
+/** The faults of replicas and of Redis, one after another, evenly distributed over the time. */
 function faultsOf({ replicas, redis, random }: ReplicaScene): readonly (readonly [string, () => unknown])[] {
   const killOne = () => random.pick(replicas).killAndRestart();
   return [
@@ -206,8 +206,8 @@ function quantile(sorted: readonly number[], share: number): string {
 }
 
 /**
- * Two hundred machines of twenty types pull through nginx from three replicas, one request here, the next there, while
- * replicas and Redis are killed: no wrong answer, and no pull lost.
+ * Two hundred machines of twenty types pull through nginx from three replicas, with the requests of a pull at
+ * different replicas, while replicas and Redis are killed. No response may be wrong, and no pull may fail.
  */
 export async function soakReplicas(
   workplace: Workplace,

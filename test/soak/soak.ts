@@ -14,30 +14,30 @@ import { disturb, type Footprint, footprintWhenIdle } from './mirror.ts';
 import { createRandom, type Random } from './random.ts';
 import { Tally } from './tally.ts';
 
-/** The programs it starts. */
+/** The programs that it starts. */
 export const SOAK_NEEDS = ['docker-registry'];
 
 const CLIENTS = 6;
 const TITLES = 16;
-/** Of the exchanges with the registry, so many go wrong. */
+/** The share of exchanges with the registry that fail. */
 const FAULT_RATE = 0.25;
-/** Much less than the images have, in bytes, so that content is evicted all the time. */
+/** Much less than the images' size, in bytes, so that content is evicted all the time. */
 const CACHE_BYTES = 16 * 2 ** 20;
-/** What the last process may hold more than it held before its last spell of work. */
+/** How much the memory of the last process may grow during its last period of work. */
 const MORE_RESIDENT_MIB = 64;
 const MORE_HANDLES = 8;
 
 export interface SoakOptions {
   readonly minutes: number;
   readonly seed: number;
-  /** Told how far it is. */
+  /** Receives progress messages. */
   readonly tell: (line: string) => void;
 }
 
 export interface SoakResult {
   /** The summary. */
   readonly lines: readonly string[];
-  /** What must not be; empty when all is well. */
+  /** What went wrong; empty when nothing did. */
   readonly failures: readonly string[];
 }
 
@@ -53,7 +53,7 @@ interface Scene {
   readonly withSkopeo: ((image: string) => Promise<void>) | undefined;
 }
 
-/** Counts the events of a log in JSON that comes in pieces. */
+/** Counts the events of a JSON log that arrives in pieces. */
 function createEventCounter(events: Tally): (text: string) => void {
   let rest = '';
   return (text) => {
@@ -101,7 +101,7 @@ async function setUp(workplace: Workplace, { seed }: SoakOptions): Promise<Scene
   return { library, link, metahub, ledger, random, disturbances, events, withSkopeo };
 }
 
-/** skopeo gives up at once where a runtime would not, so it is run again. */
+/** skopeo fails at once where a runtime would retry, so it is run again. */
 async function pullWithSkopeo({ withSkopeo, ledger }: Scene, image: string): Promise<void> {
   const giveUpMs = performance.now() + 90_000;
   for (;;) {
@@ -117,18 +117,18 @@ async function pullWithSkopeo({ withSkopeo, ledger }: Scene, image: string): Pro
   }
 }
 
-/** Clients pull whatever there is, tags move, until `signal` aborts; each finishes what it has begun. */
+/** Clients pull any images and tags move until `signal` aborts. Each client finishes its last pull. */
 async function work(scene: Scene, signal: AbortSignal): Promise<void> {
   const { library, metahub, ledger, random } = scene;
   const until = async (step: (random: Random) => Promise<unknown>) => {
     const own = random.fork();
     while (!signal.aborted) await step(own);
   };
-  // A third of the pulls are of two images: what is popular stays in the cache.
+  // A third of the pulls are of two images, so that popular content stays in the cache.
   const anyTitle = (own: Random) => own.pick(own.chance(0.33) ? library.titles.slice(0, 2) : library.titles);
   const pause = (ms: number) =>
     delay(ms, undefined, { signal }).catch(() => {
-      // It is time to end.
+      // The end of the run aborts the wait.
     });
   const clients = Array.from({ length: CLIENTS }, () => {
     const client = createClient({ mirror: metahub.url, ledger, random: random.fork() });
@@ -145,7 +145,7 @@ async function work(scene: Scene, signal: AbortSignal): Promise<void> {
   await Promise.all([...clients, skopeo, mover]);
 }
 
-/** Works for a while with faults on the way to the registry, and the mirror disturbed. */
+/** Works for a while with faults between mirror and registry, and disturbs the mirror. */
 async function spell(
   scene: Scene,
   seconds: number,
@@ -158,10 +158,10 @@ async function spell(
   link.mood = 'honest';
 }
 
-/** A tag that was served stale is looked up again after this, in milliseconds, with some time to spare. */
+/** The time after which a tag that was served stale is looked up again, in milliseconds, with some margin. */
 const FRESH_WITHIN_MS = 15_000;
 
-/** Every tag is pulled without faults; answers what does not lead to what the tag points to now. */
+/** Pulls every tag without faults. Resolves with those that do not give the tag's current content. */
 async function checkTags({ library }: Scene, client: Client): Promise<readonly string[]> {
   const wrong: string[] = [];
   const giveUpMs = performance.now() + FRESH_WITHIN_MS;
@@ -179,7 +179,7 @@ async function checkTags({ library }: Scene, client: Client): Promise<readonly s
   return wrong;
 }
 
-/** Without a registry, every tag and every blob that the mirror holds is asked for; answers what was not served. */
+/** Without a registry, requests every tag and blob in the cache. Resolves with those that were not served. */
 async function checkHeld({ library, link, metahub }: Scene, client: Client): Promise<readonly string[]> {
   const lost: string[] = [];
   link.mood = 'dark';
@@ -203,7 +203,7 @@ function heldBytes({ data }: Metahub): number {
 const mib = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
 const inWords = ({ residentMib, handles }: Footprint) => `${residentMib} MiB and ${handles} file handles`;
 
-/** Pulls with faults on all sides for some minutes, and says what came of it. */
+/** Pulls with faults on all sides for some minutes. Resolves with the result. */
 export async function soak(workplace: Workplace, options: SoakOptions): Promise<SoakResult> {
   const { minutes, seed, tell } = options;
   const scene = await setUp(workplace, options);
