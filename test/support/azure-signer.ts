@@ -9,20 +9,20 @@ export interface SigningFiles {
   readonly keyFile: string;
 }
 
-/** A certificate that openssl made. */
+/** A certificate that openssl has created. */
 export interface MadeCertificate extends SigningFiles {
   readonly pem: string;
 }
 
 export interface CertificatePlan {
-  /** Without it, the certificate signs itself. */
+  /** Default: the certificate signs itself. */
   readonly issuer?: MadeCertificate;
   /** Lines of openssl's extension section. */
   readonly extensions: readonly string[];
   readonly subject?: string;
-  /** Words of `openssl genpkey`; P-256 when left out, which is made in no time. */
+  /** Words of `openssl genpkey`. Default: P-256, which is fast. */
   readonly key?: readonly string[];
-  /** Its own signature's. */
+  /** The digest algorithm of its own signature. */
   readonly digest?: string;
   readonly days?: number;
 }
@@ -30,7 +30,7 @@ export interface CertificatePlan {
 export const AUTHORITY = ['basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign'];
 export const AZURE_NAMES = ['metadata.azure.com', 'westeurope.metadata.azure.com'];
 
-/** Extensions as Azure's certificates have them. */
+/** The extensions of Azure's certificates. */
 export function leafFor(names: readonly string[]): readonly string[] {
   return [
     ...['basicConstraints=critical,CA:FALSE', 'keyUsage=critical,digitalSignature,keyEncipherment'],
@@ -38,21 +38,21 @@ export function leafFor(names: readonly string[]): readonly string[] {
   ];
 }
 
-/** openssl, as an authority of any kind and as the signer of Azure's documents. */
+/** openssl as any certificate authority, and as the signer of Azure's documents. */
 export interface AzureSigner {
   make(plan: CertificatePlan): Promise<MadeCertificate>;
-  /** Base64 of a document with this content, in Azure's shape. `args` are further words of `openssl cms -sign`. */
+  /** Base64 of a document with this content, in Azure's format. `args` are further words of `openssl cms -sign`. */
   sign(content: string, signer: SigningFiles, args?: readonly string[]): Promise<string>;
   remove(): Promise<void>;
 }
 
-/** As Azure's. */
+/** The key type of Azure. */
 export const RSA = ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'];
 const P256 = ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'];
 const SHA256 = Buffer.from('0609608648016503040201', 'hex');
 const SHA256_WITH_RSA = Buffer.from('06092a864886f70d01010b', 'hex');
 
-/** Azure names the algorithm of the signature where the digest's belongs; both identifiers are of the same length. */
+/** Azure writes the signature algorithm in place of the digest algorithm; both identifiers have the same length. */
 function asAzureWrites(message: Buffer): Buffer {
   const written = Buffer.from(message);
   for (let at = written.indexOf(SHA256); at >= 0; at = written.indexOf(SHA256, at + 1)) {

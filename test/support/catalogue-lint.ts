@@ -17,7 +17,7 @@ import {
 } from '../../src/oci/reference.ts';
 import { type Demand, demandsOf } from '../../src/selection/demands.ts';
 
-/** What is wrong with an entry. */
+/** A problem of an entry. */
 export interface LintProblem {
   readonly code:
     | 'example-unanswered'
@@ -26,7 +26,7 @@ export interface LintProblem {
     | 'unreachable-member'
     | 'tied-members'
     | 'nothing-to-say';
-  /** The list or member, named so that its author finds it. */
+  /** The list or member, by a name with which its author finds it. */
   readonly where: string;
   readonly text: string;
 }
@@ -39,7 +39,7 @@ function isOneOf(values: ReadonlySet<string>): (value: string) => boolean {
   return (value) => values.has(value);
 }
 
-/** Kinds that detection claims -> whether some host can have a value. */
+/** The kinds that detection claims, with a function that says whether some host can have a value. */
 const CLAIMABLE: ReadonlyMap<string, (value: string) => boolean> = new Map([
   ['cpu', (value) => canonicalName(value) !== undefined],
   ['level', () => true],
@@ -56,7 +56,7 @@ const CLAIMABLE: ReadonlyMap<string, (value: string) => boolean> = new Map([
   ['glibc', isVersions],
 ]);
 
-/** A value that a host can claim and that meets the demand: for a range, its minimum version. */
+/** A value that a host can claim and that satisfies the demand: for a range, its minimum version. */
 function claimOf({ kind, value }: Feature): string {
   const range =
     kind === 'nvcap' || kind === 'cuda' || kind === 'nvdriver' || kind === 'kernel' || kind === 'glibc';
@@ -68,7 +68,7 @@ function demandsOfImage({ platform }: ListedImage): readonly Demand[] {
   return demandsOf(platform.features, 'platform.features');
 }
 
-/** Hosts that have exactly what an image demands: one for each alternative of each demand. */
+/** Hosts that satisfy exactly an image's demands: one for each alternative of each demand. */
 function leastHosts(image: ListedImage): readonly HostProfile[] {
   const demands = demandsOfImage(image);
   const { os, architecture } = image.platform;
@@ -86,7 +86,7 @@ function isSamePlatform(a: ListedImage, b: ListedImage): boolean {
   return a.platform.os === b.platform.os && a.platform.architecture === b.platform.architecture;
 }
 
-/** Entries that no host gets, and pairs that only their order decides. */
+/** Entries that no host gets, and pairs that only their order distinguishes. */
 function lintChoices(list: CatalogList): readonly LintProblem[] {
   const images = listedImages(list.spec, list.example);
   const problems: LintProblem[] = [];
@@ -114,7 +114,7 @@ function lintChoices(list: CatalogList): readonly LintProblem[] {
   return problems;
 }
 
-/** Tags of members that a list of their own repository would answer in their place. */
+/** Tags of members that a list of their own repository would serve instead. */
 function lintNames({ spec, example }: CatalogList, lists: readonly ListSpec[]): readonly LintProblem[] {
   const samples = [example, ...sampleTags(spec)];
   return samples.flatMap((tag) =>
@@ -167,7 +167,7 @@ function lintFeatures({ spec, example }: CatalogList): readonly LintProblem[] {
   );
 }
 
-/** Problems of a catalogue entry: none for those that ship. */
+/** Problems of a catalogue entry: none for the published ones. */
 export function lintEntry(entry: CatalogEntry): readonly LintProblem[] {
   const specs = entry.lists.map(({ spec }) => spec);
   const problems = entry.lists.flatMap((list) => {

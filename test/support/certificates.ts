@@ -13,11 +13,11 @@ export interface IssuedCertificate {
   readonly keyFile: string;
 }
 
-/** A certificate authority of the test's own, made by openssl. */
+/** A certificate authority for one test, created by openssl. */
 export interface TestAuthority {
   readonly cert: string;
   readonly certFile: string;
-  /** A certificate for host names or IPv4 addresses, for two days when not said; `expired` makes one of the past. */
+  /** Issues a certificate for host names or IPv4 addresses. Default: valid for two days; `expired` is in the past. */
   issue(
     names: string | readonly string[],
     options?: { readonly expired?: boolean; readonly days?: number },
@@ -58,7 +58,7 @@ export async function createAuthority(): Promise<TestAuthority> {
     await writeFile(at('extensions'), `subjectAltName=${subjectAltName}\n`);
     await run('openssl', [
       ...['x509', '-req', '-in', at('csr'), '-CA', certFile, '-CAkey', keyFile, '-CAcreateserial'],
-      // A negative number of days ends the validity before it began: long expired.
+      // A negative number of days: the validity ended before it began.
       ...['-days', expired ? '-1' : String(days), '-extfile', at('extensions'), '-out', files.certFile],
     ]);
     return {
@@ -76,7 +76,7 @@ export async function createAuthority(): Promise<TestAuthority> {
   };
 }
 
-/** An RSA certificate that signs itself, as clouds publish for what they sign. */
+/** A self-signed RSA certificate, like those that clouds publish for their signatures. */
 export async function selfSigned(name: string): Promise<Pick<IssuedCertificate, 'cert' | 'key'>> {
   const directory = await mkdtemp(join(tmpdir(), 'metahub-certificate-'));
   const [certFile, keyFile] = [join(directory, 'cert'), join(directory, 'key')];

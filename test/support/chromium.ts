@@ -15,7 +15,7 @@ export interface Chromium {
   evaluate<T>(expression: string): Promise<T>;
   /** Presses keys one after the other: `Tab`, `Enter`, or a text that is typed. */
   press(...keys: readonly string[]): Promise<void>;
-  /** Runs what leads to another page, and waits until that is loaded. */
+  /** Runs an action that leads to another page, and waits until that is loaded. */
   leaving(action: () => Promise<unknown>): Promise<void>;
   /** A PNG of the whole page. */
   screenshot(): Promise<Buffer>;

@@ -15,7 +15,7 @@ import { selfSigned } from './certificates.ts';
 /** The name of Google's key. */
 export const GOOGLE_KEY = 'g';
 
-/** Keys by which three clouds of the test's own sign. */
+/** The keys with which three test clouds sign. */
 export interface CloudKeys {
   readonly aws: Awaited<ReturnType<typeof selfSigned>>;
   readonly azure: {
@@ -42,7 +42,7 @@ export async function createCloudKeys(): Promise<CloudKeys> {
   };
 }
 
-/** Writes what a site has of these clouds: their public keys. @returns the files, by cloud */
+/** Writes the clouds' public keys as a site needs them. @returns the files, by cloud */
 export function writePublicKeys(folder: string, { aws, azure, gcp }: CloudKeys) {
   const files = {
     aws: join(folder, 'aws.pem'),

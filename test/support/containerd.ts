@@ -3,22 +3,22 @@ import { join } from 'node:path';
 import { installedPrograms, type Programs } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
-/** A real containerd of its own, spoken to by ctr. */
+/** A separate containerd process, controlled by ctr. */
 export interface Containerd {
   readonly pid: number;
   readonly socket: string;
   ctr(...args: readonly string[]): Promise<string>;
-  /** Pulls by full name, `docker.io/qnib/bench:latest`, through the mirror and nowhere else. */
+  /** Pulls by full name, `docker.io/qnib/bench:latest`, only through the mirror. */
   pull(image: string, ...options: readonly string[]): Promise<string>;
-  /** @param namespace `k8s.io` for what was pulled by CRI */
+  /** @param namespace `k8s.io` for images that were pulled by CRI */
   run(image: string, namespace?: string): Promise<string>;
-  /** The digest that the name has here. */
+  /** The digest of a name in containerd. */
   digestOf(image: string): Promise<string>;
 }
 
 /**
- * Starts containerd with a hosts.toml for docker.io that knows only the mirror, or with those in `hostsFolder`; without CRI,
- * unless a `configuration` has it.
+ * Starts containerd with a hosts.toml for docker.io that has only the mirror, or with those in `hostsFolder`. CRI
+ * is off unless `configuration` enables it.
  */
 export async function startContainerd(
   workplace: Workplace,
@@ -67,7 +67,7 @@ export async function startContainerd(
     ctr,
     pull: (image, ...options) => ctr('images', 'pull', '--hosts-dir', hosts, ...options, image),
     async run(image, namespace = 'default') {
-      // Of a container that ends at once, ctr now and then has copied nothing.
+      // For a container that ends at once, ctr sometimes copies no output.
       for (let tries = 1; ; tries += 1) {
         containers += 1;
         const fifos = ['--fifo-dir', join(folder, 'fifos')];

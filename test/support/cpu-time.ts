@@ -1,4 +1,4 @@
-/** How much processor time the work takes, in milliseconds: unlike the clock on the wall, the same on a busy machine. */
+/** The CPU time of the work, in milliseconds. Unlike wall-clock time it is the same on a busy machine. */
 export function cpuTimeMs(work: () => void): number {
   const before = process.cpuUsage();
   work();

@@ -3,22 +3,22 @@ import { homedir, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { attempt, type Programs, run, type ServerOptions, startServer } from './processes.ts';
 
-/** A release of Debian, and what to take of it. */
+/** A release of Debian, and the packages to use. */
 export interface ReleasePlan {
   readonly name: string;
   /** Suites to read packages from; the last one is preferred. */
   readonly suites: readonly string[];
   readonly packages: readonly string[];
-  /** Its programs find cgroups of version 2 alone, without controllers, whatever this machine has. */
+  /** Its programs find only cgroups version 2, without controllers, whatever this machine has. */
   readonly hasBareCgroups2?: boolean;
 }
 
-/** Packages of another release with all that they depend on, unpacked below a cache folder and installed nowhere. */
+/** Packages of another release with all their dependencies, unpacked below a cache directory and not installed. */
 export interface DebianRelease {
-  /** Of the packages that the release has; the others are lacking. */
+  /** The packages that the release has, with their versions. */
   readonly versions: ReadonlyMap<string, string>;
   readonly programs: Programs;
-  /** The folder that its programs take for the root. */
+  /** The directory that is the root for its programs. */
   readonly tree: string;
 }
 
@@ -27,13 +27,13 @@ export const DEBIAN_RELEASE = ['root', 'apt-get', 'dpkg', 'unshare', 'pivot_root
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const ARCHIVE = process.env['METAHUB_DEBIAN_ARCHIVE'] ?? 'http://deb.debian.org/debian';
 
-/** Where unpacked releases are kept from one run to the next. */
+/** The directory in which unpacked releases are kept between runs. */
 function cacheFolder(): string {
   const base = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
   return join(base, 'metahub-runtimes');
 }
 
-/** Options that make apt know of this release and of no installed package. */
+/** Options with which apt uses this release and ignores installed packages. */
 function aptOptions(folder: string, { suites }: ReleasePlan): readonly string[] {
   mkdirSync(join(folder, 'lists', 'partial'), { recursive: true });
   mkdirSync(join(folder, 'cache', 'archives', 'partial'), { recursive: true });
@@ -51,7 +51,7 @@ function aptOptions(folder: string, { suites }: ReleasePlan): readonly string[] 
     'APT::Default-Release': suites.at(-1) ?? '',
     'APT::Install-Recommends': 'false',
     'APT::Sandbox::User': 'root',
-    // A release in the making changes while it is read, and a mirror of it may be old.
+    // A release in development changes while it is read, and its mirror may be outdated.
     'Acquire::Retries': '3',
     'Acquire::Check-Valid-Until': 'false',
   };
@@ -69,7 +69,10 @@ async function candidates(apt: readonly string[], { packages }: ReleasePlan): Pr
   return versions;
 }
 
-/** Every process in the tree has mounts of its own, so that nothing of it stays when it ends. apptainer runs in no chroot. */
+/**
+ * Every process in the tree has its own mounts, so that none of them remains when it ends. apptainer cannot run in
+ * a chroot.
+ */
 const ENTER = `tree=$1; shift
 mount --make-rprivate /
 mount --bind "$tree" "$tree"
@@ -110,14 +113,17 @@ async function unpack(tree: string, archives: readonly string[]): Promise<void> 
   }
 }
 
-/** Where a release is unpacked, and the record of what was. */
+/** The directory of an unpacked release, and the record of its packages. */
 interface ReleasePlace {
   readonly folder: string;
   readonly tree: string;
   readonly record: string;
 }
 
-/** Unpacks what the archive has by now, unless it is unpacked already. @throws when the archive does not deliver it */
+/**
+ * Unpacks the archive's current packages unless they are unpacked already. @throws when the archive does not
+ * deliver them
+ */
 async function fetchRelease({ folder, tree, record }: ReleasePlace, plan: ReleasePlan): Promise<string> {
   const apt = aptOptions(folder, plan);
   await run('apt-get', [...apt, '--quiet', '--quiet', '--error-on=any', 'update']);
@@ -129,7 +135,7 @@ async function fetchRelease({ folder, tree, record }: ReleasePlace, plan: Releas
     .map((line) => line.split(' ')[1])
     .filter((name) => name?.endsWith('.deb'));
   const unpacked = JSON.stringify([...versions]);
-  // apt names what it lacks; the rest lies among the archives already.
+  // apt lists the missing packages; the others are in the cache already.
   if (wanted.length === 0 && existsSync(record) && readFileSync(record, 'utf8') === unpacked) return unpacked;
   await run('apt-get', [...apt, 'clean']);
   await run('apt-get', [...install, '--download-only'], { timeoutMs: 600_000 });
@@ -152,7 +158,7 @@ export async function openDebianRelease(plan: ReleasePlan): Promise<DebianReleas
   const folder = join(cacheFolder(), plan.name);
   const place = { folder, tree: join(folder, 'tree'), record: join(folder, 'unpacked.json') };
   const unpacked = await fetchRelease(place, plan)
-    // The archive may have got other packages since it sent its index.
+    // The archive may have replaced packages since it sent its index.
     .catch(() => fetchRelease(place, plan))
     .catch((error: unknown) => {
       if (existsSync(place.record)) return readFileSync(place.record, 'utf8');

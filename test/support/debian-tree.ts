@@ -5,16 +5,16 @@ import { join } from 'node:path';
 import { run } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
-/** What `openDebianTree` needs. */
+/** The requirements of `openDebianTree`. */
 export const DEBIAN_TREE = ['root', 'debootstrap', 'chroot', 'tar'];
 
-/** Bootstrapping takes minutes: a tree is kept from one run to the next, as an archive. */
+/** Bootstrapping takes minutes, so a tree is kept between runs as an archive. */
 const KEPT = join(tmpdir(), 'metahub-test-debian-12-runtimes.tar');
 const RUNTIMES = ['docker.io', 'containerd', 'podman', 'crun', 'ca-certificates'];
 
 /**
- * A minimal Debian 12 with systemd and three container runtimes in a folder of its own: no procps, no libnss-systemd, no
- * Node.js.
+ * A minimal Debian 12 with systemd and three container runtimes in its own directory: no procps, no libnss-systemd,
+ * no Node.js.
  * @returns its path
  */
 export async function openDebianTree(workplace: Workplace): Promise<string> {
@@ -33,7 +33,7 @@ export async function openDebianTree(workplace: Workplace): Promise<string> {
   return tree;
 }
 
-/** Every path of a tree with its kind, mode and content, but for what running systems and dpkg's own records change. */
+/** Every path of a tree with its kind, mode and content, except what running systems and dpkg's own records change. */
 export function snapshotOf(tree: string, ignored: RegExp): ReadonlyMap<string, string> {
   const seen = new Map<string, string>();
   for (const name of readdirSync(tree, { recursive: true }).map(String)) {

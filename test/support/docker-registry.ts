@@ -5,14 +5,14 @@ import type { BuiltDocument, BuiltImage } from './images.ts';
 import { startServer } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
-/** Debian's docker-registry, a real registry on loopback that stands in for an upstream. */
+/** Debian's docker-registry on loopback, in the role of the upstream. */
 export interface DockerRegistry {
   /** `http://127.0.0.1:PORT`. */
   readonly url: string;
-  /** Pushes an image's blobs and its manifest, under a tag or under its digest alone. */
+  /** Pushes an image's blobs and its manifest, by tag or only by digest. */
   pushImage(repository: string, image: BuiltImage, tag?: string): Promise<void>;
   pushManifest(repository: string, document: BuiltDocument, reference?: string): Promise<void>;
-  /** Every request that it has answered, `METHOD /path`, oldest first. */
+  /** Every request so far, `METHOD /path`, oldest first. */
   requests(): readonly string[];
   stop(): Promise<void>;
 }
@@ -31,7 +31,7 @@ async function pushBlob(url: string, repository: string, bytes: Buffer): Promise
   await expectStatus(put, 201, `uploading a blob to ${repository}`);
 }
 
-/** @param more parts of its configuration, such as `auth`; without `storage` its data is in the workplace */
+/** @param more parts of its configuration, such as `auth`. Without `storage` its data is in the workplace. */
 export async function startDockerRegistry(
   workplace: Workplace,
   more: {
@@ -54,7 +54,7 @@ export async function startDockerRegistry(
   const server = await startServer({
     command: 'docker-registry',
     args: ['serve', file],
-    // A bundle for HTTPS, with which its S3 driver does not start.
+    // A certificate bundle for HTTPS, with which its S3 driver does not start.
     env: { AWS_CA_BUNDLE: '' },
     ready: /listening on (127\.0\.0\.1:\d+)/,
   });

@@ -2,37 +2,37 @@ import { join } from 'node:path';
 import { installedPrograms, type ProgramResult, type Programs } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
-/** A real dockerd of its own, beside whatever the machine runs. */
+/** A separate dockerd process. */
 export interface Dockerd {
   readonly pid: number;
-  /** `unix://PATH`, as DOCKER_HOST has it. */
+  /** `unix://PATH`, for DOCKER_HOST. */
   readonly host: string;
   readonly version: string;
-  /** Runs the docker client against it; answers what it printed. */
+  /** Runs the docker client with it. Resolves with its output. */
   docker(...args: readonly string[]): Promise<string>;
   attempt(...args: readonly string[]): Promise<ProgramResult>;
-  /** Pulls; answers the last lines of the client's output. */
+  /** Pulls. Resolves with the last lines of the client's output. */
   pull(image: string, ...options: readonly string[]): Promise<string>;
-  /** What the image prints. */
+  /** Runs the image. Resolves with its output. */
   run(image: string): Promise<string>;
   /** The digests under which the image was pulled. */
   digestsOf(image: string): Promise<readonly string[]>;
   architectureOf(image: string): Promise<string>;
-  /** Removes every image, so that the next pull begins from nothing. */
+  /** Removes every image, so that the next pull starts without any content. */
   forget(): Promise<void>;
 }
 
 export interface DockerdOptions {
-  /** `http://127.0.0.1:PORT`; what it asks for images of docker.io. */
+  /** `http://127.0.0.1:PORT` of the mirror for images of docker.io. */
   readonly mirror?: string;
-  /** A daemon.json to read; else none. */
+  /** The daemon.json. Default: none. */
   readonly configFile?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Whose dockerd; else the installed one. */
+  /** The dockerd to run. Default: the installed one. */
   readonly programs?: Programs;
 }
 
-/** Starts dockerd without a network of its own; containers run with `--network none`. */
+/** Starts dockerd without its own network; containers run with `--network none`. */
 export async function startDockerd(
   workplace: Workplace,
   { mirror, configFile, env = {}, programs = installedPrograms }: DockerdOptions,
@@ -52,7 +52,7 @@ export async function startDockerd(
     ready: /API listen on /,
   });
   workplace.onClose(() => server.stop());
-  // The logins of whoever runs the tests stay out of it.
+  // The logins of the user who runs the tests are not used.
   const client = { env: { DOCKER_CONFIG: workplace.folder('dockerd/client') } };
   const host = `unix://${socket}`;
   const docker = (...args: readonly string[]) => programs.run('docker', ['--host', host, ...args], client);

@@ -7,7 +7,7 @@ import { formatRepository, type ManifestReference, type Repository } from '../..
 import type { BlobOptions, Manifest, Registry, RequestOptions } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 
-/** One question that the fake was asked. */
+/** One request to the fake. */
 export interface FakeCall {
   readonly method: keyof Registry;
   /** `registry.test/team/app`. */
@@ -20,43 +20,43 @@ export interface FakeCall {
 interface Document {
   readonly bytes: Buffer;
   readonly mediaType: string;
-  /** Only in this repository; undefined: in all of them. */
+  /** The only repository with this content; undefined: all repositories. */
   readonly repository: string | undefined;
 }
 
 interface PutOptions {
   readonly mediaType?: string;
   readonly tag?: string;
-  /** Only this repository has it; every one when not said. */
+  /** The only repository that has it. Default: all. */
   readonly repository?: Repository;
 }
 
-/** A registry in memory, with a list of what it was asked and hooks to delay or fail its answers. */
+/** A registry in memory that records its requests and has hooks to delay or fail its responses. */
 export interface FakeRegistry extends Registry {
   readonly calls: readonly FakeCall[];
-  /** How often it was asked this; any question when not said. */
+  /** The number of requests with this method. Default: all requests. */
   count(method?: keyof Registry): number;
   /** Bytes of blobs written so far, over all readers. */
   blobBytes(): number;
   forgetCalls(): void;
   putBlob(bytes: Uint8Array): Digest;
-  /** A JSON document, or bytes as they are; an OCI image index when no type is said. */
+  /** Adds a JSON document, or bytes as they are. Default type: an OCI image index. */
   putManifest(document: object, options?: PutOptions): Digest;
   /** Moves a tag; undefined removes it. */
   tag(tag: string, digest: Digest | undefined, repository?: Repository): void;
-  /** Runs before each answer: throw to fail it, await to delay it. */
+  /** Runs before each response: throw to fail it, await to delay it. */
   before: (call: FakeCall) => void | Promise<void>;
   /** Runs before each chunk of a blob: throw to break off there, await to stall. */
   beforeChunk: (offset: number, digest: Digest) => void | Promise<void>;
   /** Bytes per write of a blob. */
   chunkBytes: number;
-  /** False: blobs come without a size, as from a registry without Content-Length. */
+  /** False: blobs have no size, as from a registry that sends no Content-Length. */
   saysSize: boolean;
-  /** Sends these bytes instead of the right ones: a registry that lies. */
+  /** Replaces the bytes that are sent, to send wrong ones. */
   tamper: ((bytes: Buffer) => Buffer) | undefined;
 }
 
-/** What a registry that cannot be reached does; assign to `before`. */
+/** Fails like an unreachable registry; assign to `before`. */
 export function unreachable(): never {
   throw new RegistryError('UNAVAILABLE', 'registry.test does not answer');
 }
@@ -74,7 +74,7 @@ async function writeChunk(sink: Writable, chunk: Buffer): Promise<void> {
   });
 }
 
-/** A registry without a network; everything it holds is in every repository unless put into one. */
+/** A registry without a network. Its content is in every repository unless added to one. */
 export function createFakeRegistry(): FakeRegistry {
   const calls: FakeCall[] = [];
   const blobs = new Map<Digest, Buffer>();
@@ -183,7 +183,7 @@ export function createFakeRegistry(): FakeRegistry {
           const isWrong = options.verify !== false && range === undefined && digestOf(bytes) !== digest;
           for (let offset = range?.start ?? 0; offset < end; ) {
             await fake.beforeChunk(offset, digest);
-            // A copy that is overwritten after the write: this exposes a reader that keeps a chunk longer.
+            // A copy that is overwritten after the write: this detects a reader that keeps a chunk too long.
             const chunk = Buffer.from(bytes.subarray(offset, Math.min(end, offset + fake.chunkBytes)));
             const { length } = chunk;
             // A source must withhold the last bytes: a wrong blob must never look complete.

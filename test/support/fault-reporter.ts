@@ -15,7 +15,7 @@ function reportOf(file: string, test: TestCase): readonly ReportedTest[] {
   return names.length === 0 ? [] : [{ file, names, state: state === 'pending' ? 'skipped' : state }];
 }
 
-/** The tests that passed when docs/reliability.md was written and did not in this run, of the files that it ran. */
+/** The tests in the files of this run that docs/reliability.md lists as passed, and that did not pass. */
 function findLost(files: ReadonlySet<string>, reported: readonly ReportedTest[]): readonly string[] {
   const kept = readFaultResults();
   const tests = collectFaultTests('').filter(({ file }) => files.has(file));
@@ -27,8 +27,8 @@ function findLost(files: ReadonlySet<string>, reported: readonly ReportedTest[])
 }
 
 /**
- * Writes what became of the tests of faults to the file that METAHUB_FAULT_REPORT names, for `npm run reliability`. A run
- * that must be complete (METAHUB_E2E=required) fails when a test that docs/reliability.md counts on does not pass.
+ * Writes the results of the fault tests to the file METAHUB_FAULT_REPORT, for `npm run reliability`. With
+ * METAHUB_E2E=required the run fails when a test that docs/reliability.md lists does not pass.
  */
 export default class FaultReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {

@@ -19,7 +19,7 @@ function canMount(): string | undefined {
   }
 }
 
-/** A `describe` that needs a file system of its own; skipped with a line that says why where none can be mounted. */
+/** A `describe` that needs its own file system. Skipped with a message where none can be mounted. */
 export function describeWithDisk(name: string, body: () => void): void {
   const obstacle = canMount();
   if (obstacle === undefined) return void describe(name, body);
@@ -27,12 +27,12 @@ export function describeWithDisk(name: string, body: () => void): void {
   describe.skip(name, body);
 }
 
-/** A file system of this size in memory, unmounted after the test. */
+/** Mounts a file system of this size in memory. It is unmounted after the test. */
 export function mountDisk(sizeBytes: number): { readonly directory: string; readOnly(on: boolean): void } {
   const directory = mkdtempSync(join(tmpdir(), 'metahub-disk-'));
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeBytes}`, 'tmpfs', directory]);
   afterTest(() => {
-    // Lazily: a file that is still open must not keep the test from ending.
+    // Lazily, because a file that is still open must not keep the test from ending.
     execFileSync('umount', ['-l', directory]);
     rmSync(directory, { recursive: true, force: true });
   });

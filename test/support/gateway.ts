@@ -10,15 +10,15 @@ import {
 import { listenOnLoopback } from './loopback.ts';
 import type { Workplace } from './workplace.ts';
 
-/** How a request is passed on: as it came, where nothing else is said. */
+/** How a request is forwarded. Default: unchanged. */
 export interface PassedOn {
   readonly headers?: IncomingHttpHeaders;
   readonly body?: Buffer;
-  /** Added to the answer. */
+  /** Headers added to the response. */
   readonly answerHeaders?: OutgoingHttpHeaders;
 }
 
-/** Answers a request itself, or passes it on to the registry behind. */
+/** Answers a request itself, or forwards it to the registry. */
 export type Gateway = (
   incoming: IncomingMessage,
   outgoing: ServerResponse,
@@ -26,9 +26,9 @@ export type Gateway = (
 ) => unknown;
 
 /**
- * Stands in front of a registry.
+ * Starts a gateway in front of a registry.
  * @param registry `http://127.0.0.1:PORT`
- * @param server one with TLS, for example
+ * @param server for example a server with TLS
  * @returns the port
  */
 export async function startGateway(

@@ -1,13 +1,13 @@
 import type { Handler } from './hostile-registry.ts';
 
-/** What a token service answers; by default a token with an hour to live. */
+/** The response of a token service. Default: a token that is valid for an hour. */
 export interface TokenAnswer {
   readonly status?: number;
-  /** Sent as it is when a string, else as JSON. */
+  /** A string is sent unchanged, anything else as JSON. */
   readonly body: unknown;
 }
 
-/** A token service that numbers its tokens (`token-1`, `token-2`, …) and knows which of them a registry accepts. */
+/** A token service that numbers its tokens (`token-1`, `token-2`, …) and decides which of them a registry accepts. */
 export interface TokenService {
   readonly handler: Handler;
   /** Tokens that a registry behind {@link requireBearer} accepts. */
@@ -34,7 +34,7 @@ export function createTokenService(
   };
 }
 
-/** A 401 with `challenge` for whoever shows none of `service`'s good tokens. */
+/** Answers 401 with `challenge` to a request without a good token of `service`. */
 export function requireBearer(service: TokenService, challenge: string, then: Handler): Handler {
   return (request, response) => {
     const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
@@ -44,7 +44,7 @@ export function requireBearer(service: TokenService, challenge: string, then: Ha
   };
 }
 
-/** A 401 that asks for Basic, for whoever shows another login than this one. */
+/** Answers 401 with a Basic challenge to a request with another login than this one. */
 export function requireBasic(login: string, then: Handler, challenge = 'Basic realm="registry"'): Handler {
   const good = `Basic ${Buffer.from(login).toString('base64')}`;
   return (request, response) => {
@@ -53,7 +53,7 @@ export function requireBasic(login: string, then: Handler, challenge = 'Basic re
   };
 }
 
-/** The spelling of a Bearer challenge; undefined parts are left out. */
+/** Formats a Bearer challenge; undefined parts are omitted. */
 export function bearerChallenge(realm: string, service?: string, scope?: string): string {
   const parts = { realm, service, scope };
   return `Bearer ${Object.entries(parts)

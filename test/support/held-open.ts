@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { run } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
-// Node opens files by these. The first open of the file, once the gate is armed, returns when the gate is gone.
+// The functions by which Node.js opens files. Once armed, the first open of the file returns when the gate file is
+// removed.
 const SOURCE = `#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -36,13 +37,13 @@ OPENS(open64)
 
 export interface HeldOpen {
   readonly env: Readonly<Record<string, string>>;
-  /** Holds the next open of the file. */
+  /** Delays the next open of the file. */
   arm(): void;
-  /** Exists while an open is held; whoever removes it lets the open return. */
+  /** Exists while an open is delayed. Removing it lets the open return. */
   readonly begun: string;
 }
 
-/** Builds what makes a process slow to read a file: it has the file open, and has read nothing yet. */
+/** Builds a library that makes a process slow to read a file: the file is open, and nothing has been read yet. */
 export async function buildHeldOpen(workplace: Workplace, file: string): Promise<HeldOpen> {
   const folder = workplace.folder('held-open');
   const [source, library, armed, begun] = ['hold.c', 'hold.so', 'armed', 'begun'].map((name) =>

@@ -11,7 +11,7 @@ import { temporaryFolder } from './folder.ts';
 /** Path below the root -> content, or the target of a symbolic link. */
 export type Tree = Readonly<Record<string, string | { readonly link: string }>>;
 
-/** Writes a tree of real files that goes away with the test; answers its path. */
+/** Writes a tree of files, removed after the test. Returns its path. */
 export function writeTree(tree: Tree): string {
   const path = temporaryFolder();
   for (const [name, content] of Object.entries(tree)) {
@@ -28,7 +28,7 @@ export interface TreeHost {
   readonly problems: CollectedDiagnostics;
 }
 
-/** A host root over a tree; `isLive` lets a probe act as if it were this machine. */
+/** A host root over a tree. With `isLive` a probe treats it as this machine. */
 export function treeHost(tree: Tree, { isLive = false } = {}): TreeHost {
   const problems = collectDiagnostics();
   const root = openHostRoot(writeTree(tree), {

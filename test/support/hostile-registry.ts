@@ -6,23 +6,23 @@ import { parseRange, resolveRange } from '../../src/oci/range.ts';
 import { parseSourceHost, type SourceHost } from '../../src/oci/reference.ts';
 import { listenOnLoopback } from './loopback.ts';
 
-/** A real server on loopback that keeps what it was asked. */
+/** A server on loopback that records its requests. */
 export interface TestServer {
   /** `http://127.0.0.1:PORT`. */
   readonly url: string;
   readonly port: number;
-  /** `127.0.0.1:PORT`, as an image name spells it. */
+  /** `127.0.0.1:PORT`, as in an image name. */
   readonly host: SourceHost;
   /** Every request so far, oldest first. */
   readonly requests: readonly RecordedRequest[];
-  /** Connections open now, and ever made. */
+  /** Connections that are open, and all that were opened. */
   readonly connections: () => { readonly open: number; readonly made: number };
   close(): Promise<void>;
 }
 
 export interface RecordedRequest {
   readonly method: string;
-  /** As on the wire, query included. */
+  /** The request target as received, with its query. */
   readonly target: string;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: string;
@@ -36,7 +36,7 @@ export type Handler = (
 export interface ServerTls {
   readonly cert: string;
   readonly key: string;
-  /** Ask the client for a certificate of this authority. */
+  /** The authority whose client certificate the server requests. */
   readonly clientAuthority?: string;
 }
 
@@ -70,7 +70,7 @@ async function start(
   };
 }
 
-/** An HTTP server, or an HTTPS one where a certificate is given; `name` is what its URL calls it. */
+/** An HTTP server, or HTTPS with a certificate. `name` is the host name in its URL. */
 export function startServer(handler: Handler, tls?: ServerTls, name?: string): Promise<TestServer> {
   const requests: RecordedRequest[] = [];
   const listener = (request: IncomingMessage, response: ServerResponse) => {
@@ -90,7 +90,7 @@ export function startServer(handler: Handler, tls?: ServerTls, name?: string): P
   return start(createHttpsServer({ cert, key, ...mutual }, listener), 'https', requests, name);
 }
 
-/** A TCP server that has read a request's head and may then say anything, HTTP or not. */
+/** A TCP server that reads a request's head and may then send anything, HTTP or not. */
 export function startRawServer(answer: (socket: Socket, head: string) => void): Promise<TestServer> {
   const requests: RecordedRequest[] = [];
   const server = createTcpServer((socket) => {
@@ -119,7 +119,7 @@ export function startRawServer(answer: (socket: Socket, head: string) => void): 
   return start(server, 'http', requests);
 }
 
-/** Content by digest and by tag, of any repository: what an honest registry answers from. */
+/** Content by digest and by tag, for any repository: the data of a correct registry. */
 export interface Content {
   readonly blobs: Map<string, Buffer>;
   readonly manifests: Map<string, { readonly mediaType: string; readonly bytes: Buffer }>;
@@ -178,7 +178,7 @@ function sendBlob(request: IncomingMessage, response: ServerResponse, bytes: Buf
   response.end(request.method === 'HEAD' ? undefined : part);
 }
 
-/** An honest registry's answers: manifests, blobs with Ranges, tags and referrers, without any authentication. */
+/** The responses of a correct registry: manifests, blobs with ranges, tags and referrers, without authentication. */
 export function serveContent(content: Content): Handler {
   return (request, response) => {
     const url = new URL(request.url ?? '', 'http://registry.invalid');

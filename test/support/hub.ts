@@ -4,15 +4,15 @@ import { startGateway } from './gateway.ts';
 import { startProxy } from './proxy.ts';
 import type { Workplace } from './workplace.ts';
 
-/** What a runtime takes for Docker Hub itself, with a certificate in its name, behind a proxy. */
+/** A server that a runtime uses as Docker Hub: with a certificate for its name, behind a proxy. */
 export interface Hub {
-  /** Makes a program reach it: the proxy, and the authority of the certificate. */
+  /** Makes a program use it: the proxy, and the authority of the certificate. */
   readonly env: Readonly<Record<string, string>>;
   /** `METHOD /target` of each request, oldest first. */
   readonly requests: readonly string[];
 }
 
-/** @param registry `http://127.0.0.1:PORT` of what answers for it */
+/** @param registry `http://127.0.0.1:PORT` of the registry that it forwards to */
 export async function startHub(workplace: Workplace, registry: string): Promise<Hub> {
   const authority = await createAuthority();
   const { cert, key } = await authority.issue(['registry-1.docker.io', 'auth.docker.io', 'index.docker.io']);

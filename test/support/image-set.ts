@@ -7,7 +7,7 @@ import { run } from './processes.ts';
 import type { TarFile } from './tar.ts';
 import type { Workplace } from './workplace.ts';
 
-/** What a program of the set prints, and nothing else. */
+/** The only output of a program of the set. */
 export function lineOf(optimizedFor: string): string {
   return `>> This container is optimized for: ${optimizedFor}`;
 }
@@ -15,14 +15,14 @@ export function lineOf(optimizedFor: string): string {
 export interface PushedIndex extends BuiltDocument {
   /** The digest of the image manifest whose program prints this. */
   entry(optimizedFor: string): Digest;
-  /** What the program of an image manifest prints. */
+  /** The output of an image manifest's program. */
   optimizedFor(digest: string): string | undefined;
 }
 
 export const BENCH = 'docker.io/qnib/bench:latest';
 export const LEVELS = 'docker.io/qnib/levels:latest';
 
-/** What a host is, and the entries of {@link BENCH} and {@link LEVELS} that fit it. */
+/** A host, and the entries of {@link BENCH} and {@link LEVELS} for it. */
 export const FITTING_ENTRIES: readonly (readonly [host: string, bench: string, levels: string])[] = [
   ['cpu:x86_64', 'generic', 'generic'],
   ['cpu:skylake', 'cpu:skylake', 'x86-64-v3'],
@@ -30,7 +30,7 @@ export const FITTING_ENTRIES: readonly (readonly [host: string, bench: string, l
   ['cpu:broadwell nvcap:5.2', 'cpu:broadwell,nvcap:5.2', 'x86-64-v3'],
 ];
 
-/** The test images, as pushed. Every entry runs on any amd64 machine, whatever its label demands. */
+/** The pushed test images. Every entry runs on any amd64 machine, whatever its label demands. */
 export interface ImageSet {
   /** `qnib/bench:latest`, a Docker manifest list whose entries carry `features`. */
   readonly bench: PushedIndex;
@@ -50,7 +50,7 @@ async function compile(folder: string, line: string): Promise<Buffer> {
   return readFileSync(program);
 }
 
-/** An entry to be built: what its program prints, and how its descriptor is marked. */
+/** An entry to build: the output of its program, and the properties of its descriptor. */
 export interface EntryPlan {
   readonly optimizedFor: string;
   readonly architecture?: string;
@@ -74,7 +74,7 @@ const LEVELS_ENTRIES: readonly EntryPlan[] = [
   { optimizedFor: 'arm64', architecture: 'arm64', variant: 'v8' },
 ];
 
-/** Builds an image for each plan, with `files` in all of them, and pushes them as `latest` of a repository. */
+/** Builds an image for each plan, with `files` in each, and pushes them as `latest` of a repository. */
 export async function pushIndex(
   workplace: Workplace,
   registry: DockerRegistry,
@@ -121,7 +121,7 @@ export async function pushImageSet(workplace: Workplace, registry: DockerRegistr
   };
 }
 
-/** Single images under tags of one repository; each prints what it is optimized for. */
+/** Pushes single images under tags of one repository; each prints the microarchitecture that it is optimized for. */
 export async function pushPlainImages(
   workplace: Workplace,
   registry: DockerRegistry,

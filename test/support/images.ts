@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { type TarFile, tarOf } from './tar.ts';
 
-/** The two dialects of the same documents. */
+/** The two formats of the same documents. */
 export type ImageDialect = 'docker' | 'oci';
 
 export interface BuiltDocument {
@@ -17,12 +17,12 @@ export interface BuiltImage {
   readonly blobs: readonly Buffer[];
 }
 
-/** What an entry of an index says of its image. */
+/** The platform of an index's entry. */
 export interface EntryPlatform {
   readonly os: string;
   readonly architecture: string;
   readonly variant?: string;
-  /** Docker's manifest list only. */
+  /** Only in Docker's manifest list. */
   readonly features?: readonly string[];
 }
 
@@ -46,7 +46,7 @@ function documentOf(mediaType: string, content: object): BuiltDocument {
   return { mediaType, bytes, digest: digestOf(bytes) };
 }
 
-/** An image of one layer with one static program, which is what it runs, and files beside it. */
+/** An image of one layer with one static program, its entrypoint, and further files. */
 export function buildImage(
   program: Buffer,
   {
@@ -86,7 +86,7 @@ export function buildImage(
   };
 }
 
-/** An OCI image index or a Docker manifest list over images, in the given order. */
+/** An OCI image index or a Docker manifest list of images, in the given order. */
 export function buildIndex(
   dialect: ImageDialect,
   entries: readonly { readonly image: BuiltImage; readonly platform: EntryPlatform }[],

@@ -2,7 +2,7 @@ import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { type ImageIndex, parseManifestDocument } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 
-/** An entry as a test writes it: features as words, or more. linux/amd64 unless it says otherwise. */
+/** An entry as a test writes it: features as words, or an object. Default platform: linux/amd64. */
 export type EntrySpec = string | EntryFields;
 
 export interface EntryFields {
@@ -21,7 +21,7 @@ export interface EntryFields {
   readonly sameAs?: string;
 }
 
-/** The digest by which a test knows the entry that it named so. */
+/** The digest of the entry with this name. */
 export function digestNamed(name: string) {
   return digestOf(Buffer.from(name));
 }
@@ -67,14 +67,14 @@ function entryOf(name: string, spec: EntrySpec): object {
   };
 }
 
-/** An index, and the bytes that it was read from. */
+/** An index, and the bytes that it was parsed from. */
 export interface IndexFixture {
   readonly document: ImageIndex;
   readonly bytes: Buffer;
   readonly digest: Digest;
 }
 
-/** A manifest list as a registry would send it; `more` are members beside `manifests`. */
+/** An index as a registry sends it; `more` are members in addition to `manifests`. */
 export function documentOf(
   entries: Readonly<Record<string, EntrySpec>>,
   more: Readonly<Record<string, unknown>> = {},
@@ -88,7 +88,7 @@ export function documentOf(
   return readDocument(Buffer.from(JSON.stringify(raw, undefined, 2)));
 }
 
-/** Bytes read back as the index that they must be. */
+/** Parses bytes that must be an index. */
 export function readDocument(bytes: Buffer): IndexFixture {
   const document = parseManifestDocument(bytes);
   if (document.kind !== 'index') throw new Error(`a test's index is ${document.kind}`);

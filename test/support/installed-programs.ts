@@ -25,7 +25,7 @@ function isInstalled(program: string): boolean {
   });
 }
 
-/** What is lacking of `programs`, as what to install; `root` stands for being root. */
+/** The packages to install for missing `programs`; `root` means running as root. */
 export function lacking(programs: readonly string[]): readonly string[] {
   const missing = programs.filter((name) =>
     name === 'root' ? process.getuid?.() !== 0 : !isInstalled(name),

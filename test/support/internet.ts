@@ -4,16 +4,19 @@ import { type Handler, type RecordedRequest, startServer } from './hostile-regis
 import { startProxy, type TestProxy } from './proxy.ts';
 import { afterTest, closing } from './upstream.ts';
 
-/** Hosts of real names behind a proxy, over TLS with certificates of one authority: what an upstream client sees of the world. */
+/**
+ * Hosts with public names behind a proxy, over TLS with certificates of one authority: the internet of an upstream
+ * client.
+ */
 export interface Internet {
-  /** How a client gets there. */
+  /** The client options to reach it. */
   readonly options: Pick<UpstreamOptions, 'proxy' | 'extraAuthorities'>;
-  /** What `host` was asked, oldest first. */
+  /** The requests to `host`, oldest first. */
   readonly asked: (host: string) => readonly RecordedRequest[];
   readonly proxy: TestProxy;
 }
 
-/** An internet of these hosts, gone after the test. */
+/** Starts an internet of these hosts. It is closed after the test. */
 export async function startInternet(hosts: Readonly<Record<string, Handler>>): Promise<Internet> {
   const authority = await createAuthority();
   afterTest(authority.remove);

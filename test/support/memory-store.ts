@@ -3,7 +3,7 @@ import type { KeyValueStore } from '../../src/replicas/key-value-store.ts';
 import { openSealedState, type SealedStateOptions } from '../../src/replicas/sealed-state.ts';
 import { afterTest } from './upstream.ts';
 
-/** A key-value store in memory, which a test can stop, pause and corrupt. */
+/** A key-value store in memory that a test can stop, pause and corrupt. */
 export class MemoryServer {
   readonly values = new Map<string, string>();
   /** All published messages. */
@@ -16,7 +16,7 @@ export class MemoryServer {
   isDown = false;
   /** Accepts messages and delivers none. */
   isMuted = false;
-  /** Accepts commands and does not answer. */
+  /** Accepts commands and does not respond. */
   isPaused = false;
 
   publish(channel: string, message: string): void {
@@ -24,7 +24,7 @@ export class MemoryServer {
     if (!this.isMuted) this.#listeners.emit(channel, message);
   }
 
-  /** Answers the commands that arrived during the pause. */
+  /** Responds to the commands that arrived during the pause. */
   flush(): void {
     for (const work of this.#pending.splice(0)) work();
   }
@@ -62,7 +62,7 @@ export class MemoryServer {
     });
   }
 
-  /** A replica of the site with this secret. */
+  /** Connects a replica of the site with this secret. */
   replica(options: Partial<SealedStateOptions> = {}) {
     const store = this.store();
     const events: string[] = [];
@@ -72,7 +72,7 @@ export class MemoryServer {
       secret: Buffer.alloc(32, 1),
       place: 'redis://test',
       log: (_level, event) => void events.push(event),
-      // Stands still: a pause of this process is no silence of the store.
+      // A constant, so that a pause of this process does not count as silence of the store.
       now: () => 0,
       onResult: (operation, result) => void results.push(`${operation} ${result}`),
       times: { budgetMs: 50, backgroundMs: 500, beatMs: 20, greetMs: 5 },

@@ -1,5 +1,5 @@
-// Serves the metadata services of three clouds at their own address, as the last line of its output says:
-// tsx metadata-server.ts KEYS, a file with the JSON of MetadataKeys.
+// Serves the metadata services of three clouds at their own address, and prints a line once it does: tsx
+// metadata-server.ts KEYS, a file with the JSON of MetadataKeys.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createMetadataService, INSTANCE, type MetadataKeys } from './metadata-service.ts';

@@ -4,17 +4,17 @@ import { importPKCS8, SignJWT } from 'jose';
 import { type AzureSigner, createAzureSigner, type SigningFiles } from './azure-signer.ts';
 import { GOOGLE_KEY } from './cloud-keys.ts';
 
-/** What the clouds say of the instance. */
+/** The clouds' data about the instance. */
 export interface MetadataInstance {
   /** Fields of AWS's document. */
   readonly aws: object;
-  /** What Azure signs besides nonce and time. */
+  /** The data that Azure signs, in addition to nonce and time. */
   readonly azure: object;
   /** The `compute_engine` claims of Google's token. */
   readonly gcp: object;
 }
 
-/** An instance in each cloud; its launch is a moment ago whenever it is asked for. */
+/** An instance in each cloud. Its launch time is always a moment ago. */
 export const INSTANCE = {
   aws: {
     ...{ accountId: '123456789012', architecture: 'x86_64', availabilityZone: 'eu-central-1a' },
@@ -37,7 +37,10 @@ function refuse(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { 'content-type': 'text/plain' }).end(text);
 }
 
-/** IMDSv2 alone, as on instances that require tokens. @see https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html */
+/**
+ * IMDSv2 only, as on instances that require tokens. @see
+ * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
+ */
 function answerAws(fields: object, key: string): Answer {
   const tokens = new Set<string>();
   const document = JSON.stringify({ ...fields, pendingTime: new Date().toISOString() }, undefined, 2);
@@ -73,7 +76,7 @@ export function azureTime(ms: number): string {
   return `${day} ${[at.getUTCHours(), at.getUTCMinutes(), at.getUTCSeconds()].map(pad).join(':')} -0000`;
 }
 
-/** What Azure signs: the instance with a nonce, for six hours from now on. */
+/** The content that Azure signs: the instance with a nonce, valid for six hours. */
 export function azureContent(content: object, nonce: string, createdMs = Date.now()): string {
   const timeStamp = { createdOn: azureTime(createdMs), expiresOn: azureTime(createdMs + 6 * 3600_000) };
   return JSON.stringify({ licenseType: '', nonce, sku: '22_04-lts-gen2', timeStamp, ...content });
@@ -127,14 +130,14 @@ function answerGcp(instance: object, key: string): Answer {
   };
 }
 
-/** What the services sign with: parts of `CloudKeys`. */
+/** The signing keys of the services: parts of `CloudKeys`. */
 export interface MetadataKeys {
   readonly aws: { readonly key: string };
   readonly azure: { readonly signer: SigningFiles };
   readonly gcp: string;
 }
 
-/** The metadata services of three clouds at one address, each as strict as its vendor documents it. */
+/** The metadata services of three clouds at one address, each as strict as its vendor's documentation. */
 export async function createMetadataService(instance: MetadataInstance, keys: MetadataKeys) {
   const openssl = await createAzureSigner();
   const aws = answerAws(instance.aws, keys.aws.key);

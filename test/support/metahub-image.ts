@@ -5,7 +5,7 @@ import type { Workplace } from './workplace.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** What `buildMetahubImage` needs. */
+/** The requirements of `buildMetahubImage`. */
 export const METAHUB_IMAGE = ['npm', 'apt-get', 'umoci', 'skopeo'];
 
 /** Builds the container image that a release publishes. @returns the path of an archive for `docker load`, tagged `name` */

@@ -7,7 +7,7 @@ import type { Workplace } from './workplace.ts';
 
 export const metahubProgram = fileURLToPath(new URL('../../bin/metahub.js', import.meta.url));
 
-/** The least that an amd64 host can be; `--set` makes every other host of it, whatever machine the tests run on. */
+/** The least capable amd64 host. `--set` turns it into any other host, whatever machine the tests run on. */
 const PLAIN_HOST: HostProfile = {
   platform: { os: 'linux', architecture: 'amd64', variant: 'v1' },
   cpu: { microarchitecture: 'x86_64', vendor: 'generic', compatible: ['x86_64'], flags: [] },
@@ -17,36 +17,36 @@ const PLAIN_HOST: HostProfile = {
 };
 
 export interface MetahubOptions {
-  /** `http://127.0.0.1:PORT` of what stands in for docker.io; undefined where a configuration file tells. */
+  /** `http://127.0.0.1:PORT` of the registry that replaces docker.io; undefined when a configuration file has it. */
   readonly upstream?: string;
-  /** What the host has: `cpu:broadwell nvcap:5.2`. */
+  /** The features of the host: `cpu:broadwell nvcap:5.2`. */
   readonly host?: string;
   /** Further arguments of `serve`. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** How many files its processes may open. */
+  /** The limit of open files of its processes. */
   readonly openFiles?: number;
-  /** Told of all that its processes log. */
+  /** Receives the log output of its processes. */
   readonly onOutput?: (text: string) => void;
 }
 
-/** `metahub serve`, a real process that keeps its port and its data over restarts. */
+/** `metahub serve` as a process that keeps its port and data across restarts. */
 export interface Metahub {
   /** `http://127.0.0.1:PORT`. */
   readonly url: string;
-  /** Of the process that runs now. */
+  /** The process id of the current process. */
   readonly pid: number;
-  /** Where it keeps its content. */
+  /** Its data directory. */
   readonly data: string;
-  /** Everything that this process has logged. */
+  /** The log of the current process. */
   log(): string;
-  /** Has it read its settings again. */
+  /** Makes it read its settings again. */
   reload(): void;
-  /** Ends it as an operator does, and starts it anew, for another host if one is given; answers the exit status. */
+  /** Stops it like an operator and starts it again, optionally for another host. Resolves with the exit status. */
   restart(host?: string): Promise<number | null>;
-  /** Ends it with SIGKILL, in the middle of whatever it does, and starts it anew. */
+  /** Ends it with SIGKILL, whatever it is doing, and starts it again. */
   killAndRestart(): Promise<void>;
-  /** Ends it as an operator does; answers the exit status. */
+  /** Stops it like an operator. Resolves with the exit status. */
   stop(): Promise<number | null>;
 }
 
@@ -77,7 +77,7 @@ export async function startMetahub(workplace: Workplace, options: MetahubOptions
       onOutput: options.onOutput,
       ready: /listening\b.*?http:\/\/(127\.0\.0\.1:\d+)/,
     });
-    // The port that the first start was given is kept: runtimes know it.
+    // The first start's port is kept, because runtimes are configured with it.
     listen = server.announced[1] ?? listen;
   }
 

@@ -3,7 +3,7 @@ import { type ImageSet, pushImageSet } from './image-set.ts';
 import { type Metahub, startMetahub } from './metahub.ts';
 import type { Workplace } from './workplace.ts';
 
-/** The programs that `mirroredRegistry` starts or needs. */
+/** The requirements of `mirroredRegistry`. */
 export const MIRRORED_REGISTRY = ['root', 'docker-registry', 'gcc'];
 
 export interface MirroredRegistry {
@@ -12,7 +12,7 @@ export interface MirroredRegistry {
   readonly metahub: Metahub;
 }
 
-/** A real registry in the place of docker.io, holding the image set, and MetaHub before it. */
+/** A registry in place of docker.io with the image set, and MetaHub in front of it. */
 export async function mirroredRegistry(workplace: Workplace): Promise<MirroredRegistry> {
   const registry = await startDockerRegistry(workplace);
   const images = await pushImageSet(workplace, registry);

@@ -11,7 +11,7 @@ interface Row {
   readonly metahub: string;
 }
 
-/** docs/museum.md: of every machine what it is, what archspec's rule says and what MetaHub says. */
+/** docs/museum.md: each machine with its description, archspec's result and MetaHub's. */
 export async function renderMuseum(): Promise<string> {
   const rows = await Promise.all(HOSTS.map(rowOf));
   const captured = rows.filter((row) => row.captured);

@@ -2,35 +2,35 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Each a machine: a tree of /proc, /sys and /etc, cut down to what is read. */
+/** One directory for each machine: a tree of /proc, /sys and /etc, reduced to the files that are read. */
 export const MUSEUM = fileURLToPath(new URL('../fixtures/hosts', import.meta.url));
 
-/** The names of all of them, sorted. */
+/** The names of all machines, sorted. */
 export const HOSTS: readonly string[] = readdirSync(MUSEUM).sort();
 
-/** Where a tree comes from. */
+/** The source of a tree. */
 export type MuseumSource =
-  /** Of a machine; `as` names the program whose output it is, put into the form of the files. */
+  /** From a machine; `as` names the program whose output was converted to the files. */
   | { readonly kind: 'captured'; readonly from: string; readonly as: string; readonly license: string }
-  /** Written from documents: it tests how files are read, and is no evidence of what such a machine is. */
+  /** Written from documents: it tests the parsers, and is no evidence of what such a machine is. */
   | { readonly kind: 'constructed'; readonly from: readonly string[] };
 
-/** What `expected.json` says beside a tree. */
+/** The content of `expected.json` next to a tree. */
 export interface MuseumHost {
   readonly source: MuseumSource;
   readonly platform: { readonly os: string; readonly architecture: string; readonly variant?: string };
   readonly microarchitecture: string;
-  /** How the ranked list begins; not told of every host. */
+  /** The start of the ranked list; not in every file. */
   readonly compatible?: readonly string[];
   readonly gpus: readonly Readonly<Record<string, unknown>>[];
-  /** All of them, in no order. */
+  /** All features, in any order. */
   readonly features: readonly string[];
-  /** A piece of each warning, in order. */
+  /** A part of each warning, in order. */
   readonly warnings: readonly string[];
   readonly failed: boolean;
 }
 
-/** What is expected of a host. */
+/** The expected profile of a host. */
 export function museumHost(host: string): MuseumHost {
   return JSON.parse(readFileSync(join(MUSEUM, host, 'expected.json'), 'utf8')) as MuseumHost;
 }

@@ -1,12 +1,12 @@
 import { installedPrograms, type Programs, type ServerOptions, startServer } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
-/** What `openNetworkNamespace` needs. */
+/** The requirements of `openNetworkNamespace`. */
 export const NETWORK_NAMESPACE = ['root', 'unshare', 'nsenter', 'ip'];
 
-/** A network of its own, with nothing but loopback: every port is free there, and nobody else hears or is heard. */
+/** A separate network with only loopback: every port is free, and nothing outside can be reached. */
 export interface NetworkNamespace {
-  /** Runs programs in it. */
+  /** Runs programs in the namespace. */
   readonly programs: Programs;
 }
 

@@ -6,12 +6,15 @@ import { startServer } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
 export interface NginxOptions {
-  /** The URL of a site, or those of its replicas, which take turns. */
+  /** The URL of a site, or those of its replicas, used in turn. */
   readonly backend: string | readonly string[];
   readonly certificate: IssuedCertificate;
 }
 
-/** Real nginx with a certificate in front of a site, as docs/site.md and docs/replicas.md have it; answers `localhost:PORT`. */
+/**
+ * Starts nginx with a certificate in front of a site, as in docs/site.md and docs/replicas.md. Resolves with
+ * `localhost:PORT`.
+ */
 export async function startNginx(
   workplace: Workplace,
   { backend, certificate }: NginxOptions,

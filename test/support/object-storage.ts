@@ -4,13 +4,13 @@ import { freePort } from './loopback.ts';
 import { run, startServer } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
-/** The programs that {@link startObjectStorage} needs. */
+/** The requirements of {@link startObjectStorage}. */
 export const OBJECT_STORAGE: readonly string[] = [
   ...['swift-proxy-server', 'swift-account-server', 'swift-container-server', 'swift-object-server'],
   ...['swift-ring-builder', 'memcached', 'unshare', 'curl'],
 ];
 
-/** Debian's OpenStack Swift with the API of S3: a real object storage on loopback, with one device and no copies. */
+/** Debian's OpenStack Swift with the S3 API: an object storage on loopback, with one device and no copies. */
 export interface ObjectStorage {
   readonly url: string;
   /** The parameters of distribution's S3 driver, without the bucket. */
@@ -32,7 +32,10 @@ function ini(sections: readonly Section[]): string {
   return sections.map(text).join('\n');
 }
 
-/** Runs all of Swift below one process, whose end ends them: Swift reads /etc/swift, so that is mounted for it alone. */
+/**
+ * Runs all of Swift below one process, so that they end with it. Swift reads /etc/swift, which is mounted only for
+ * it.
+ */
 const SCRIPT = `
 mount --bind "$1" /etc/swift
 memcached -u root -l 127.0.0.1 -p "$2" &

@@ -2,10 +2,10 @@ import { createServer } from 'node:http';
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
 import { listenOnLoopback } from './loopback.ts';
 
-/** A person whom the provider knows: the subject, and further claims. */
+/** The people whom the provider knows: the subject, with further claims. */
 export type KnownPeople = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
-/** `oidc-provider`, a certified OpenID provider, on loopback, with its own pages for logging in. */
+/** `oidc-provider`, a certified OpenID provider, on loopback, with its own login pages. */
 export interface OpenidProvider {
   /** `http://127.0.0.1:PORT`. */
   readonly issuer: string;
@@ -19,13 +19,13 @@ export const SITE_CLIENT = { id: 'metahub', secret: 'a-secret-of-the-site-and-th
 /** The public client of `metahub login --oidc`. */
 export const DEVICE_CLIENT = 'metahub-cli';
 
-/** What of the library is used; it comes without types. */
+/** The part of the library that is used; it comes without types. */
 type ProviderClass = new (
   issuer: string,
   configuration: object,
 ) => { callback(): (request: unknown, response: unknown) => void };
 
-/** Made once: it takes a while. */
+/** Created once, because it takes a while. */
 const keyPair = generateKeyPair('RS256', { extractable: true });
 
 export async function startOpenidProvider(
@@ -84,7 +84,7 @@ export async function startOpenidProvider(
   };
 }
 
-/** A browser as far as logins need one: it keeps cookies by origin, follows redirects, and sends the form of a page. */
+/** A minimal browser for logins: it keeps cookies by origin, follows redirects, and submits the form of a page. */
 export class Browser {
   readonly #cookies = new Map<string, Map<string, string>>();
 
@@ -107,7 +107,7 @@ export class Browser {
     return answer;
   }
 
-  /** Goes on until something else than a redirect answers, or one that leads to `stopAt`. */
+  /** Follows redirects until another response, or one that leads to `stopAt`. */
   async follow(
     url: string,
     init?: RequestInit,
@@ -125,7 +125,10 @@ export class Browser {
     return { url: at, answer };
   }
 
-  /** Logs in at the provider's own pages as `subject`, from a URL that leads there; answers where that ends. */
+  /**
+   * Logs in on the provider's own pages as `subject`, starting at a URL that leads there. Resolves with the last
+   * response.
+   */
   async logIn(
     url: string,
     subject: string,

@@ -6,7 +6,7 @@ import { parseRange, resolveRange } from '../../src/oci/range.ts';
 import { type Handler, startServer } from './hostile-registry.ts';
 import { afterTest, closing } from './upstream.ts';
 
-/** What a store may do to one of its requests instead of serving it; `nth` counts from 0. */
+/** Handles a request in place of serving it; `nth` counts from 0. */
 export type Misdeed = (
   nth: number,
   request: IncomingMessage,
@@ -21,15 +21,15 @@ export interface PacedStore {
   ranges(): readonly (string | undefined)[];
   /** Bytes of bodies handed to sockets so far. */
   sentBytes(): number;
-  /** The most responses that were under way at once. */
+  /** The maximum number of concurrent responses. */
   mostAtOnce(): number;
-  /** Responses that are under way now. */
+  /** The number of responses in progress. */
   underWay(): number;
 }
 
 const PIECE_BYTES = 128 * 1024;
 
-/** Bytes without a period, quickly: a shifted range cannot pass for the right one. */
+/** Bytes without a period, generated fast: a range at a wrong offset never has the right bytes. */
 export function aperiodicBytes(sizeBytes: number): Buffer {
   const bytes = Buffer.alloc(sizeBytes);
   for (let offset = 0; offset + 8 <= sizeBytes; offset += 8) {
@@ -40,8 +40,8 @@ export function aperiodicBytes(sizeBytes: number): Buffer {
 }
 
 /**
- * A registry with one blob, each of whose responses is slow (a limit per connection, as content networks have), and that
- * serves ranges.
+ * A registry with one blob that serves ranges and limits the speed of each response, as content delivery networks
+ * do.
  */
 export async function startPacedStore(
   sizeBytes: number,
@@ -66,7 +66,7 @@ export async function startPacedStore(
       const piece = part.subarray(at, at + PIECE_BYTES);
       sent += piece.length;
       response.write(piece);
-      // The pace of this store, not a wait for something: a limit of bytes by time needs a clock.
+      // A limit of bytes by time needs a clock: this is not a wait for an event.
       await delay(pauseMs);
     }
     now -= 1;

@@ -1,4 +1,4 @@
-/** Every text whose contrast with what lies behind it is below WCAG's 4.5, or 3 for large text. */
+/** Every text whose contrast with its background is below WCAG's 4.5, or 3 for large text. */
 export const LOW_CONTRAST = `(() => {
   const channels = (color) => {
     const context = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d');
@@ -33,7 +33,7 @@ export const LOW_CONTRAST = `(() => {
   return { seen, found };
 })()`;
 
-/** What sticks out of the window at its right. */
+/** The elements that extend beyond the right edge of the window. */
 export const OVERFLOW = `(() => ({
   page: document.documentElement.scrollWidth - document.documentElement.clientWidth,
   elements: [...document.querySelectorAll('body *')]

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Manifest } from './kubernetes-tools.ts';
 import type { Workplace } from './workplace.ts';
 
-/** What these tests read of a container of a pod. */
+/** The properties of a pod's container that these tests read. */
 export interface PodContainer {
   readonly image: string;
   readonly args: readonly string[];
@@ -56,7 +56,10 @@ export function podIn(manifests: readonly Manifest[]): Pod {
 
 type Files = Readonly<Record<string, string>>;
 
-/** Lays files as the kubelet projects them: root's, readable for the pod's group, as links through `..data`. */
+/**
+ * Writes files as the kubelet projects them: owned by root, readable for the pod's group, as links through
+ * `..data`.
+ */
 function project(folder: string, files: Files, { mode, group }: { mode: number; group: number }): void {
   const version = join(folder, '..2026_01_01');
   mkdirSync(version, { recursive: true });
@@ -71,8 +74,9 @@ function project(folder: string, files: Files, { mode, group }: { mode: number; 
 }
 
 /**
- * The words with which `docker run` starts a pod's only container as the kubelet would, its volumes laid below the workplace.
- * @param secrets the content of each Secret, by its name
+ * The words with which `docker run` starts a pod's only container like the kubelet, with its volumes below the
+ * workplace.
+ * @param secrets the content of each Secret, by name
  */
 export function podArguments(
   workplace: Workplace,

@@ -3,10 +3,10 @@ import { installedPrograms, type Programs } from './processes.ts';
 import { writeRegistriesFiles } from './registries-conf.ts';
 import type { Workplace } from './workplace.ts';
 
-/** Real podman with a storage of its own. */
+/** podman with its own storage. */
 export interface Podman {
   podman(...args: readonly string[]): Promise<string>;
-  /** Pulls by full name, `docker.io/qnib/bench:latest`, through the mirror and nowhere else. */
+  /** Pulls by full name, `docker.io/qnib/bench:latest`, only through the mirror. */
   pull(image: string, ...options: readonly string[]): Promise<string>;
   run(image: string): Promise<string>;
   digestOf(image: string): Promise<string>;
@@ -26,7 +26,7 @@ export function openPodman(
     readonly configuration?: string;
     readonly logins?: string;
     readonly programs?: Programs;
-    /** False: its containers run in no cgroup, which only crun can do. */
+    /** False: its containers run without a cgroup, which only crun supports. */
     readonly hasCgroups?: boolean;
   },
 ): Podman {
@@ -48,7 +48,7 @@ export function openPodman(
     ],
   ];
   const podman = (...args: readonly string[]) => programs.run('podman', [...storage, ...args], { env });
-  // A machine's own limits may be lower than what podman asks for by default.
+  // A machine's own limits may be lower than podman's defaults.
   const limits = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024'];
   if (!hasCgroups) limits.push('--cgroups', 'disabled');
   const inspect = async (image: string, format: string) =>

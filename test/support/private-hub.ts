@@ -1,15 +1,15 @@
 import { startGateway } from './gateway.ts';
 import type { Workplace } from './workplace.ts';
 
-/** A registry in front of another that lets nobody in without a token, and gives tokens for one login: a private Hub. */
+/** A registry in front of another that requires a token, with tokens for one login: a private Docker Hub. */
 export interface PrivateHub {
   readonly url: string;
-  /** Every `Authorization` that came with a request for content, oldest first. */
+  /** The `Authorization` header of every request for content, oldest first. */
   readonly shown: readonly (string | undefined)[];
 }
 
 export interface PrivateHubOptions {
-  /** `http://127.0.0.1:PORT` of the registry behind. */
+  /** `http://127.0.0.1:PORT` of the other registry. */
   readonly registry: string;
   readonly username: string;
   readonly password: string;

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly cwd?: string | undefined;
-  /** What the program reads on its standard input; without it, nothing. */
+  /** The standard input of the program. Default: empty. */
   readonly input?: string | Buffer | undefined;
   readonly timeoutMs?: number | undefined;
 }
@@ -17,31 +17,31 @@ export interface ProgramResult {
 export interface ServerOptions extends Omit<ProgramOptions, 'input'> {
   readonly command: string;
   readonly args: readonly string[];
-  /** Matched against each line of output, of both streams; the first match means that it listens. */
+  /** Matched against each line of both output streams. The first match means that the program is ready. */
   readonly ready: RegExp;
-  /** Told of all output as it comes, of both streams. */
+  /** Receives all output of both streams as it arrives. */
   readonly onOutput?: ((text: string) => void) | undefined;
 }
 
-/** A program that stays. */
+/** A program that runs until it is stopped. */
 export interface RunningServer {
   readonly pid: number;
   /** The match of `ready`, with what it captured. */
   readonly announced: RegExpExecArray;
-  /** Everything written so far, both streams. */
+  /** The output of both streams so far. */
   output(): string;
-  /** Asks it to end, waits until it has, and answers its exit status; null when a signal ended it. */
+  /** Stops it, waits until it has ended, and resolves with its exit status; null when a signal ended it. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
-// Debian keeps the daemons in sbin, which an unprivileged PATH lacks.
+// Debian has the daemons in sbin, which is not in an unprivileged PATH.
 const PATH = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`;
 
 function environment(extra: ProgramOptions['env']): NodeJS.ProcessEnv {
   return { ...process.env, PATH, ...extra };
 }
 
-/** Runs a program to its end, whatever its status. */
+/** Runs a program to its end and accepts any status. */
 export function attempt(
   command: string,
   args: readonly string[],
@@ -63,7 +63,7 @@ export function attempt(
   });
 }
 
-/** Runs a program to its end and answers its standard output; any status but 0 is an error that shows the rest. */
+/** Runs a program to its end. Resolves with its standard output; a status other than 0 is an error with the rest. */
 export async function run(
   command: string,
   args: readonly string[],
@@ -75,12 +75,12 @@ export async function run(
 }
 
 const running = new Set<ChildProcess>();
-// A test run that is cut short leaves no server behind.
+// A test run that is interrupted leaves no server running.
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-/** Starts a server and waits until it says that it is ready. */
+/** Starts a server and waits until it is ready. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { command, args, env, cwd, ready, onOutput, timeoutMs = 60_000 } = options;
   const child = spawn(command, args, { cwd, env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] });
@@ -134,7 +134,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
-/** Where programs come from: this machine, or a tree that is unpacked elsewhere. */
+/** The source of the programs: this machine, or a tree that is unpacked elsewhere. */
 export interface Programs {
   attempt(command: string, args: readonly string[], options?: ProgramOptions): Promise<ProgramResult>;
   run(command: string, args: readonly string[], options?: ProgramOptions): Promise<string>;

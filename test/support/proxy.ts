@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { listenOnLoopback } from './loopback.ts';
 
-/** An HTTP proxy on loopback that tunnels (CONNECT) and forwards (absolute form) as it is told. */
+/** An HTTP proxy on loopback that tunnels (CONNECT) and forwards (absolute form). */
 export interface TestProxy {
   readonly url: string;
   readonly port: number;
@@ -13,7 +13,7 @@ export interface TestProxy {
   close(): Promise<void>;
 }
 
-/** @param portFor where a tunnel to `HOST:PORT` really leads; undefined refuses it with 403 */
+/** @param portFor the port that a tunnel to `HOST:PORT` is connected to; undefined refuses it with 403 */
 export async function startProxy(portFor: (authority: string) => number | undefined): Promise<TestProxy> {
   const targets: string[] = [];
   const logins: (string | undefined)[] = [];

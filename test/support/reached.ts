@@ -1,12 +1,12 @@
 import { expect } from 'vitest';
 
-/** Counts the inputs of a property that reach its assertion: one that few reach proves little. */
+/** Counts the inputs of a property that reach its assertion: with few the property proves little. */
 export function countReached(): {
   /** Call once for each input. */
   readonly tried: () => void;
   /** Call where the assertion is. */
   readonly reached: () => void;
-  /** Fails below a share of the inputs. */
+  /** Fails when less than this share of the inputs reached the assertion. */
   readonly expectShare: (least: number) => void;
 } {
   let all = 0;

@@ -7,13 +7,13 @@ import type { Workplace } from './workplace.ts';
 
 export interface RedisOptions {
   readonly password?: string;
-  /** TLS alone, with this certificate. */
+  /** TLS only, with this certificate. */
   readonly tls?: { readonly authority: TestAuthority; readonly certificate: IssuedCertificate };
   /** Further words of redis-server. */
   readonly args?: readonly string[];
 }
 
-/** Debian's redis-server, a real process on loopback that keeps its port, and nothing on disk. */
+/** Debian's redis-server on loopback, which keeps its port, and nothing on disk. */
 export interface TestRedis {
   readonly port: number;
   /** Runs redis-cli. */
@@ -21,7 +21,7 @@ export interface TestRedis {
   /** Ends it with SIGKILL. */
   kill(): Promise<void>;
   start(): Promise<void>;
-  /** Has it stand still, and go on. */
+  /** Stops and continues the process. */
   pause(): void;
   resume(): void;
 }
@@ -71,7 +71,7 @@ export async function startRedis(workplace: Workplace, options: RedisOptions = {
   };
 }
 
-/** A Sentinel that watches one master by this name. */
+/** Starts a Sentinel that monitors one master by this name. */
 export async function startSentinel(workplace: Workplace, master: string, port: number): Promise<number> {
   const own = await freePort();
   const folder = workplace.folder(`sentinel-${own}`);

@@ -17,7 +17,7 @@ const MANIFEST = /^\/v2\/(.+)\/manifests\/([^/?]+)$/;
 const REFERRERS = /^\/v2\/(.+)\/referrers\/([^/?]+)(?:\?(.*))?$/;
 
 /**
- * The referrers API in front of a registry that lacks it, which remembers what is pushed through it.
+ * The referrers API in front of a registry without it. It records what is pushed through it.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
  */
 export async function startReferrersApi(
@@ -26,7 +26,7 @@ export async function startReferrersApi(
 ): Promise<{ readonly url: string }> {
   const referrers = new Map<string, object[]>();
 
-  /** Notes what a pushed manifest refers to; answers the digest of that. */
+  /** Records the subject of a pushed manifest. Returns the subject's digest. */
   function note(name: string, bytes: Buffer, { 'content-type': type = '' }: IncomingHttpHeaders) {
     const { subject, artifactType, config, annotations } = JSON.parse(bytes.toString()) as Referring;
     if (subject === undefined) return undefined;

@@ -9,7 +9,7 @@ export interface ReplicasOptions extends MetahubOptions {
   readonly argsOf?: (at: number) => readonly string[];
 }
 
-/** Starts a mirror's replicas, each with data of its own, all with one key of tokens. */
+/** Starts a mirror's replicas, each with its own data, all with the same token key. */
 export async function startReplicas(
   workplace: Workplace,
   count: number,
@@ -25,7 +25,7 @@ export async function startReplicas(
   return Promise.all(starting);
 }
 
-/** What a mirror answers when it is asked whether it is ready. */
+/** The response of a mirror's readiness endpoint. */
 export async function readiness({
   url,
 }: Pick<Metahub, 'url'>): Promise<readonly [status: number, text: string]> {

@@ -2,8 +2,8 @@ import { describe, test } from 'vitest';
 import { lacking } from './installed-programs.ts';
 
 /**
- * A `describe` that needs real programs. Without them its tests are skipped, with a line that says why, unless
- * METAHUB_E2E=required, which makes the absence a failure.
+ * A `describe` that needs installed programs. Without them its tests are skipped with a message, or fail with
+ * METAHUB_E2E=required.
  */
 export function describeWith(programs: readonly string[], name: string, body: () => void): void {
   const missing = lacking(programs);

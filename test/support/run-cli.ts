@@ -6,12 +6,12 @@ export interface CliRun {
   readonly status: number;
 }
 
-/** Runs `metahub` with these words in this process, and catches what it prints and its exit status. */
+/** Runs `metahub` with these words in this process. Resolves with its output and exit status. */
 export async function runCli(...words: readonly string[]): Promise<CliRun> {
   return captureCli(() => main(['node', 'metahub', ...words]));
 }
 
-/** Catches what is printed, and the exit status that is set, while `run` goes on. */
+/** Captures the output and the exit status while `run` runs. */
 export async function captureCli(run: () => Promise<void>): Promise<CliRun> {
   const printed = { stdout: '', stderr: '' };
   const before = { exitCode: process.exitCode, stdout: process.stdout.write, stderr: process.stderr.write };

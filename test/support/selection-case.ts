@@ -9,11 +9,11 @@ export interface SelectionCase {
   /** Features of the host, as words; or a whole profile. */
   readonly host: string | HostProfile;
   readonly entries: Readonly<Record<string, EntrySpec>>;
-  /** The name of the winner; undefined: none is eligible. */
+  /** The name of the winner; undefined when no entry is eligible. */
   readonly wins: string | undefined;
   readonly policy?: Partial<SelectionPolicy>;
   readonly extra?: ExtraDemands;
-  /** What the verdict on the entry of this name must say. */
+  /** What the verdict on the entry with this name must contain. */
   readonly says?: Readonly<Record<string, RegExp>>;
 }
 
@@ -26,7 +26,7 @@ function nameOf(digest: string | undefined, entries: SelectionCase['entries']): 
   return Object.keys(entries).find((name) => digestNamed(name) === digest);
 }
 
-/** One test for each case, named as the case is. */
+/** One test for each case, with the name of the case. */
 export function selectionCases(
   title: string,
   cases: Readonly<Record<string, SelectionCase>>,

@@ -14,7 +14,7 @@ export interface LogLine {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** A mirror's server on a port of its own, over a registry in memory. */
+/** A mirror's server on its own port, with a registry in memory. */
 export interface Served {
   readonly server: MirrorServer;
   readonly registry: FakeRegistry;
@@ -35,12 +35,12 @@ const FACTS: StatusFacts = {
   figures: [],
 };
 
-/** Admits everyone to one registry, as a node-local mirror does. */
+/** Admits every client to one registry, like a node-local mirror. */
 export function openGate(registry: FakeRegistry): AdmissionController {
   return { admit: () => ({ kind: 'admitted', registry, key: '' }) };
 }
 
-/** Starts a server that ends with the test; ghcr.io, quay.io and registries on localhost may be named. */
+/** Starts a server that ends with the test. It accepts ghcr.io, quay.io and registries on localhost as sources. */
 export async function serve(
   options: Partial<MirrorServerOptions> = {},
   address = '127.0.0.1',
@@ -62,7 +62,7 @@ export async function serve(
   return { server, registry, port, log };
 }
 
-/** One request on a connection of its own. */
+/** Sends one request on its own connection. */
 export function ask(
   port: number,
   path: string,
@@ -88,10 +88,10 @@ export function codeOf({ body }: Answer): string | undefined {
   return document.errors?.[0]?.code;
 }
 
-/** A connection on which bytes are written as they are. */
+/** Opens a connection for raw bytes. */
 export function dial(port: number): Socket {
   const socket = connect(port, '127.0.0.1');
-  // A refused connection may be reset while we still write: what was answered before counts.
+  // A refused connection may be reset during the write: what arrived before counts.
   socket.on('error', () => {});
   onTestFinished(() => {
     socket.destroy();
@@ -99,7 +99,7 @@ export function dial(port: number): Socket {
   return socket;
 }
 
-/** Everything that comes back until the server closes the connection. */
+/** Resolves with everything that arrives until the server closes the connection. */
 export function exchange(port: number, ...writes: (string | Buffer)[]): Promise<string> {
   const socket = dial(port);
   let received = '';

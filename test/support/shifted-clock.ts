@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { run } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
-// Node asks for the time by these; everything monotonic stays as it is.
+// The functions by which Node.js reads the time of day; monotonic clocks are unchanged.
 const SOURCE = `#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ time_t time(time_t *out) {
 }
 `;
 
-/** Builds what makes a process believe in another time of day; answers the environment for it. */
+/** Builds a library that shifts a process's wall clock. Resolves with the environment for it. */
 export async function buildClockShift(
   workplace: Workplace,
 ): Promise<(seconds: number) => Readonly<Record<string, string>>> {

@@ -2,7 +2,7 @@ import type { SiteOptions } from '../../src/site/site.ts';
 import { hashed } from './site.ts';
 import { serveSite } from './site-server.ts';
 
-/** A site with an administrator, an account that manages its machine types, and one that may change nothing. */
+/** A site with an administrator, an account that manages its machine types, and one without permissions. */
 export async function servePages(
   options: Partial<SiteOptions> = {},
   more: Readonly<Record<string, string>> = {},
@@ -25,7 +25,7 @@ export async function servePages(
       ...{ method: 'POST', body: String(new URLSearchParams(fields)) },
       headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
     });
-  /** The cookie of whoever logs in by the form. */
+  /** Logs in with the form. Resolves with the cookie. */
   const logIn = async (user: string, password = user, headers = {}) => {
     const answer = await post('login', { login: user, password }, headers);
     return { answer, cookie: (answer.headers.get('set-cookie') ?? '').split(';')[0] ?? '' };
@@ -34,7 +34,7 @@ export async function servePages(
   return { ...served, post, logIn, see };
 }
 
-/** The change that a page asks to confirm. */
+/** The change that a page asks the user to confirm. */
 export function changeIn(page: string): string {
   return /name="change" value="([\w-]+)"/.exec(page)?.[1] ?? '';
 }

@@ -11,10 +11,10 @@ import { serve } from './served.ts';
 import { basic, machineFolder, openTestSite } from './site.ts';
 import { closing } from './upstream.ts';
 
-/** How the client of a site asks. */
+/** A request to a site. */
 export interface SiteAsk {
   readonly method?: string;
-  /** The user name, whose password is the same; or a whole header. */
+  /** The user name, whose password is the same; or a complete header. */
   readonly as?: string | undefined;
   readonly json?: unknown;
   readonly body?: string;
@@ -32,12 +32,12 @@ interface AnswerDocument {
   readonly answers: number;
 }
 
-/** What tests read of the documents that the API sends. */
+/** The members of the API's documents that tests read. */
 export interface ApiDocument {
   readonly accounts: readonly { readonly user: string }[];
   readonly types: readonly { readonly name: string }[];
   readonly token: string;
-  /** Of a token: absent when it grants nothing. */
+  /** The scope of a token; absent when it grants nothing. */
   readonly scope?: string;
   readonly challenge: string;
   readonly login: string;
@@ -55,11 +55,11 @@ export interface SiteAnswer extends Omit<Response, 'json'> {
 }
 
 export interface ServedSiteOptions extends Partial<SiteOptions> {
-  /** Takes admitted writes; undefined: the site takes none. */
+  /** Handles admitted writes; undefined: the site accepts no writes. */
   readonly push?: PushForwarder | undefined;
 }
 
-/** A site of these machine files on a real server. */
+/** Serves a site with these machine files over HTTP. */
 export async function serveSite(
   files: Readonly<Record<string, string>>,
   { push, ...options }: ServedSiteOptions = {},
@@ -85,7 +85,7 @@ export async function serveSite(
   return { ...site, machines, url, port, ask };
 }
 
-/** A site over a real store and a registry in memory, whose decisions are recorded as a mirror's are. */
+/** A site with a store and a registry in memory, whose decisions are recorded like a mirror's. */
 export async function serveWholeSite(
   files: Readonly<Record<string, string>>,
   options: ServedSiteOptions = {},
@@ -93,7 +93,7 @@ export async function serveWholeSite(
   const upstream = createFakeRegistry();
   const directory = temporaryFolder();
   const store = closing(await openStore({ directory, maxBytes: 1e9, log: () => {}, now: Date.now }));
-  // As a cache may say: the same request needs no new answer for a minute.
+  // As a cache may allow: the same request may be answered again for a minute.
   const next: Registry = {
     ...upstream,
     manifest: async (...asked) => ({ ...(await upstream.manifest(...asked)), maxAgeMs: 60_000 }),

@@ -12,14 +12,14 @@ import { repository } from './upstream.ts';
 
 const CHEAP: ScryptCost = { ln: 4, r: 8, p: 1 };
 
-/** A folder of machine files, name -> content, that goes away with the test. */
+/** A directory of machine files, name -> content, removed after the test. */
 export async function machineFolder(files: Readonly<Record<string, string>>): Promise<string> {
   const folder = temporaryFolder();
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
   return folder;
 }
 
-/** The written hash of `password`, at next to no cost. */
+/** The hash of `password` with minimal cost. */
 export async function hashed(password: string): Promise<string> {
   return (await hashPassword(password, CHEAP)).text;
 }
@@ -33,7 +33,7 @@ interface Line {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** A site with a clock that stands still until told, a log to look into, and registries that remember their profile. */
+/** A site with a clock that only the test moves, a log, and registries that keep their profile. */
 export async function openTestSite(options: Partial<SiteOptions> = {}) {
   const log: Line[] = [];
   const clock = { ms: 1_700_000_000_000 };
@@ -48,14 +48,14 @@ export async function openTestSite(options: Partial<SiteOptions> = {}) {
     passwordCost: CHEAP,
     log: (_level, event, _message, fields = {}) => log.push({ event, fields }),
     registryFor: (profile) => {
-      // Only its identity matters here: what it answers is the mirror's business.
+      // Only its identity matters here; its responses are tested elsewhere.
       const registry = {} as Registry;
       profiles.set(registry, profile);
       return registry;
     },
     ...options,
   });
-  // As the server does: one object for as long as the same target is asked for.
+  // Like the server: one object as long as the same target is requested.
   const repositories = new Map<string, Repository>();
   const repositoryOf = (name: string, host: string) => {
     const key = `${host}/${name}`;
@@ -78,7 +78,7 @@ export async function openTestSite(options: Partial<SiteOptions> = {}) {
       remoteAddress: '192.0.2.1',
       ...(name === undefined ? {} : { repository: repositoryOf(name, host ?? 'docker.io') }),
     });
-  /** The features of the profile that an admission sees; undefined: refused. */
+  /** The features of the profile in an admission; undefined when it is refused. */
   const featuresOf = (admission: Admission) =>
     admission.kind === 'admitted' ? profiles.get(admission.registry)?.features : undefined;
   return { ...site, admit, featuresOf, log, clock };

@@ -4,12 +4,12 @@ import { installedPrograms, type Programs } from './processes.ts';
 import { writeRegistriesFiles } from './registries-conf.ts';
 import type { Workplace } from './workplace.ts';
 
-/** Real skopeo, which copies what this host would run into an OCI layout. */
+/** skopeo, which copies the image for this host into an OCI layout. */
 export interface Skopeo {
   skopeo(...args: readonly string[]): Promise<string>;
-  /** The exact bytes that a name leads to. */
+  /** The exact bytes of a name's manifest. */
   raw(image: string): Promise<string>;
-  /** Copies an image into a directory; answers the digest of its config and the architecture that it states. */
+  /** Copies an image into a directory. Resolves with the digest of its config and its architecture. */
   copy(image: string, ...options: readonly string[]): Promise<CopiedImage>;
 }
 

@@ -1,11 +1,11 @@
 /**
- * A process with a store of its own, for tests that kill it or let two work on one directory. Content follows from its
- * number, so that parent and child know the same bytes without talking.
+ * A process with its own store, for tests that kill it or run two of them in one directory. Content is computed
+ * from its number, so that parent and child know the same bytes without communication.
  *
- *   store-child.ts half DIRECTORY            writes half a blob, says `half`, and waits to be killed
- *   store-child.ts answers DIRECTORY         keeps derived answers for ever, one line with the digest after each
- *   store-child.ts once DIRECTORY KIND        stores one `blob`, `manifest` or `derived` answer, and ends
- *   store-child.ts pulls DIRECTORY ROUNDS    pulls numbered blobs through a cache and checks each
+ * store-child.ts half DIRECTORY            writes half a blob, prints `half`, and waits to be killed store-child.ts
+ * answers DIRECTORY         stores derived indexes without end, and prints each digest store-child.ts once
+ * DIRECTORY KIND       stores one `blob`, `manifest` or `derived` index, and ends store-child.ts pulls DIRECTORY
+ * ROUNDS    pulls numbered blobs through a cache and verifies each
  */
 import { createHash } from 'node:crypto';
 import { Writable } from 'node:stream';
@@ -17,7 +17,7 @@ import { parseRepositoryName, parseSourceHost, type Repository } from '../../src
 import { openStore } from '../../src/store/store.ts';
 import { createFakeRegistry } from './fake-registry.ts';
 
-/** Some 100 to 1500 KB that follow from a number. */
+/** Some 100 to 1500 KB that are computed from a number. */
 export function numberedBlob(number: number): Buffer {
   const seed = createHash('sha256').update(String(number)).digest();
   return Buffer.alloc(100_000 + (number % 15) * 100_000 + number, seed);
@@ -74,7 +74,7 @@ async function answers(directory: string): Promise<void> {
   }
 }
 
-/** Pulls blobs in an order of its own and throws at the first wrong one. */
+/** Pulls blobs in a random order and throws at the first wrong one. */
 export async function pullNumbered(directory: string, rounds: number, maxBytes: number): Promise<void> {
   const store = await open(directory, maxBytes);
   const upstream = createFakeRegistry();

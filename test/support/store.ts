@@ -17,12 +17,12 @@ interface LoggedLine {
 /** An empty directory, removed after the test. */
 export async function dataDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'metahub-store-'));
-  // A download may still put its last file in place, although nobody waits for it any more.
+  // A download without a client may still rename its last file.
   afterTest(() => rm(directory, { recursive: true, force: true, maxRetries: 5 }));
   return directory;
 }
 
-/** A store of a gigabyte below `directory`, closed after the test, with what it logs. */
+/** Opens a store of a gigabyte below `directory` with a recorded log. It is closed after the test. */
 export async function storeAt(directory: string, options: Partial<StoreOptions> = {}) {
   const lines: LoggedLine[] = [];
   const log = (level: string, event: string, _message: string, fields = {}) =>
@@ -40,7 +40,7 @@ export interface CacheAtOptions extends Partial<CacheOptions> {
   readonly wallClock?: () => number;
 }
 
-/** A cache over a store below `directory` in front of a registry in memory; tags are looked up each time. */
+/** A cache with a store below `directory` in front of a registry in memory. Tags are looked up each time. */
 export async function cacheAt(directory: string, options: CacheAtOptions = {}) {
   const { upstream = createFakeRegistry(), maxBytes = 1e9, wallClock = Date.now, ...rest } = options;
   const opened = await storeAt(directory, { maxBytes, now: wallClock });

@@ -7,23 +7,23 @@ import type { Workplace } from './workplace.ts';
 const CLONE = fileURLToPath(new URL('../..', import.meta.url));
 const SUPPORT = join(CLONE, 'test/support');
 
-/** What booting needs, besides cgroup2. */
+/** The requirements of booting, in addition to cgroup2. */
 export const SYSTEMD = ['root', 'systemctl', 'unshare', 'nsenter', 'ip'];
 
-/** A real systemd with this clone's units, in namespaces of its own: it sees no network and changes nothing outside. */
+/** A systemd with this clone's units, in its own namespaces: it sees no network and changes nothing outside. */
 export interface Systemd {
-  /** Runs a program inside; any status but 0 is an error. */
+  /** Runs a program inside; a status other than 0 is an error. */
   run(command: string, ...args: readonly string[]): Promise<string>;
   attempt(command: string, ...args: readonly string[]): Promise<ProgramResult>;
-  /** What runs a program of this machine in the network that the system sees: put before its words. */
+  /** A command prefix that runs a program of this machine in the system's network. */
   readonly inNetwork: readonly string[];
-  /** What runs a program of the system itself: put before its words. */
+  /** A command prefix that runs a program of the system itself. */
   readonly enter: readonly string[];
   /** One property of a unit, as `systemctl show` gives it. */
   property(unit: string, name: string): Promise<string>;
 }
 
-/** Where cgroup2 is mounted: the root of the unified hierarchy, or its place beside the old ones. */
+/** The mount point of cgroup2: the root of the unified hierarchy, or its place beside the old ones. */
 function cgroup2Mount(): string | undefined {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   return mounts.find((line) => line.includes(' - cgroup2 '))?.split(' ')[4];
@@ -36,19 +36,19 @@ function removeGroup(group: string): void {
   rmdirSync(group);
 }
 
-/** The one child of `unshare`, which is the first process inside. */
+/** The only child of `unshare`, which is the first process inside. */
 function childOf(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim());
 }
 
-/** This machine's /usr with the clone's units and program. */
+/** Boots this machine's /usr with the clone's units and program. */
 export function bootSystemd(workplace: Workplace): Promise<Systemd> {
   const tree = workplace.folder('systemd');
   const root = workplace.folder('systemd/root');
   return boot(workplace, root, [join(SUPPORT, 'boot-systemd.sh'), tree, CLONE, process.execPath]);
 }
 
-/** A whole Debian tree, which the system changes as it runs. */
+/** Boots a whole Debian tree, which the system changes while it runs. */
 export function bootTree(workplace: Workplace, tree: string): Promise<Systemd> {
   return boot(workplace, tree, [join(SUPPORT, 'boot-tree.sh'), tree]);
 }
@@ -67,7 +67,7 @@ async function boot(workplace: Workplace, root: string, command: readonly string
     ],
     ready: /^moved$/m,
   });
-  // The end of the first process is the end of all that it started.
+  // All processes inside end with the first one.
   workplace.onClose(async () => {
     process.kill(childOf(outside.pid), 'SIGKILL');
     await outside.stop('SIGCONT');

@@ -27,7 +27,7 @@ function headerOf({ path, content, mode = 0o755 }: TarFile): Buffer {
   return header;
 }
 
-/** A tar archive of plain files, the same bytes every time (POSIX ustar). */
+/** A tar archive of plain files (POSIX ustar), always with the same bytes. */
 export function tarOf(files: readonly TarFile[]): Buffer {
   const parts = files.flatMap((file) => [
     headerOf(file),

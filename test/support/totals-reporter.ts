@@ -1,6 +1,6 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
-/** Ends a run with the one plain line that scripts read: `N passed, N failed, N skipped`. */
+/** Ends a run with one plain line for scripts: `N passed, N failed, N skipped`. */
 export default class TotalsReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     const totals = { passed: 0, failed: 0, skipped: 0 };
@@ -9,7 +9,7 @@ export default class TotalsReporter implements Reporter {
         const { state } = test.result();
         totals[state === 'pending' ? 'skipped' : state] += 1;
       }
-      // A file that could not be collected holds no test that could fail in its place.
+      // A file that could not be loaded has no test that could fail.
       if (module.errors().length > 0) totals.failed += 1;
     }
     totals.failed += unhandledErrors.length;

@@ -8,16 +8,22 @@ import type { Systemd } from './systemd.ts';
 import type { Workplace } from './workplace.ts';
 
 const HUB = 'registry-1.docker.io';
-/** One of the Hub's: MetaHub does not take a private address for a public registry. It leads nowhere outside the tree's network. */
+/**
+ * An address of Docker Hub, because MetaHub does not treat a private address as a public registry. It is only in
+ * the tree's network.
+ */
 const ADDRESS = '44.205.64.79';
 
-/** A registry that is Docker Hub to a tree, without a setting anywhere: by its name, and by an authority that the machine trusts. */
+/**
+ * A registry that is Docker Hub for a tree without any setting: by its name, and by an authority that the machine
+ * trusts.
+ */
 export interface TreeHub {
   /** Listens in the network of the tree's system. */
   start(systemd: Systemd): Promise<void>;
 }
 
-/** Fills the registry, and writes into the tree what an operator's machine knows of its name and authority. */
+/** Fills the registry, and writes the name and authority into the tree. */
 export async function openTreeHub(
   workplace: Workplace,
   tree: string,

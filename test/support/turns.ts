@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 
-/** Lets everything else in this process go on for so many turns of its event loop: sockets are read, files written. */
+/** Waits for this many turns of the event loop, in which sockets are read and files written. */
 export async function turns(count: number): Promise<void> {
   for (let made = 0; made < count; made += 1) await turn();
 }

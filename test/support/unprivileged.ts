@@ -2,13 +2,13 @@ import { isMainThread } from 'node:worker_threads';
 
 const isRoot = process.getuid?.() === 0;
 
-/** Whether this process can take off root's privileges for a while: a thread cannot, and who is not root has none. */
+/** True when this process can drop root's privileges for a while: it is root, and not in a worker thread. */
 export const CAN_DROP_PRIVILEGES = isRoot && isMainThread;
 
 /** Whether something can run without root's privileges over files. */
 export const CAN_BE_UNPRIVILEGED = !isRoot || isMainThread;
 
-/** Runs as nobody where this process is root's: what only root may read or write is out of reach meanwhile. */
+/** Runs as nobody when this process is root: it cannot read or write what only root may. */
 export async function asNobody<T>(body: () => Promise<T>): Promise<T> {
   if (!isRoot) return body();
   process.setegid?.(65534);

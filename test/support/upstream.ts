@@ -11,13 +11,13 @@ import type { Blob } from '../../src/oci/registry.ts';
 import { createUpstream, type UpstreamOptions } from '../../src/upstream/client.ts';
 import type { UpstreamSettings } from '../../src/upstream/settings.ts';
 
-/** Closes what a test opened when the test is over, last opened first. */
+/** Closes a resource after the test, the last opened one first. */
 export function closing<Resource extends { close(): unknown }>(resource: Resource): Resource {
   afterTest(() => resource.close());
   return resource;
 }
 
-/** Runs `cleanup` when the test is over, last come first. */
+/** Runs `cleanup` after the test, in reverse order of the calls. */
 export function afterTest(cleanup: () => unknown): void {
   onTestFinished(async () => {
     await cleanup();
@@ -36,7 +36,7 @@ export function tagged(text: string): ManifestReference {
   return { kind: 'tag', tag };
 }
 
-/** An upstream client of which every source host leads to `settings`, closed after the test. */
+/** An upstream client that uses `settings` for every source host. It is closed after the test. */
 export function upstreamTo(settings: UpstreamSettings, options: Partial<UpstreamOptions> = {}) {
   return closing(
     createUpstream({
@@ -48,12 +48,12 @@ export function upstreamTo(settings: UpstreamSettings, options: Partial<Upstream
   );
 }
 
-/** Everything a blob writes, by its own `writeTo`. */
+/** All bytes that a blob writes with its own `writeTo`. */
 export async function readBlob(blob: Blob): Promise<Buffer> {
   if (blob.kind !== 'content') throw new Error(`redirected to ${blob.location}`);
   const sink = new PassThrough();
   const chunks: Buffer[] = [];
-  // Copied: a chunk's memory is the source's again once it is written.
+  // Copied, because the source reuses a chunk's memory once it is written.
   sink.on('data', (chunk: Buffer) => chunks.push(Buffer.from(chunk)));
   await blob.writeTo(sink);
   return Buffer.concat(chunks);

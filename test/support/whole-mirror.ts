@@ -5,7 +5,7 @@ import { type Content, createContent, type Handler, serveContent, startServer } 
 import { type Metahub, startMetahub } from './metahub.ts';
 import type { Workplace } from './workplace.ts';
 
-/** An image of one layer, as pushed. */
+/** A pushed image of one layer. */
 export interface HeldImage {
   readonly tag: string;
   readonly manifest: Digest;
@@ -13,22 +13,22 @@ export interface HeldImage {
   readonly layerBytes: Buffer;
 }
 
-/** `metahub serve`, a process, and the registry behind it, which does what a test wants. */
+/** `metahub serve` as a process, and its registry, which a test controls. */
 export interface WholeMirror {
   readonly metahub: Metahub;
   readonly port: number;
   /** `http://127.0.0.1:PORT` of the registry. */
   readonly registryUrl: string;
   readonly content: Content;
-  /** Every request that the registry got, `METHOD /target`, oldest first. */
+  /** Every request to the registry, `METHOD /target`, oldest first. */
   requests(): readonly string[];
-  /** How the registry answers when it is honest. */
+  /** The handler of a correct registry. */
   readonly serveHonestly: Handler;
-  /** How the registry answers from now on; undefined: honestly. */
+  /** Sets the registry's handler from now on; undefined: the correct one. */
   behave(handler: Handler | undefined): void;
-  /** Puts an image into the registry under a tag of its own. */
+  /** Adds an image to the registry with its own tag. */
   push(layerBytes?: number): HeldImage;
-  /** Closes the registry: its port refuses. */
+  /** Closes the registry, so that its port refuses connections. */
   closeRegistry(): Promise<void>;
 }
 
@@ -36,9 +36,9 @@ export interface WholeMirrorOptions {
   /** Further arguments of `serve`. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** How many files the mirror may open. */
+  /** The limit of open files of the mirror. */
   readonly openFiles?: number;
-  /** What the mirror's host is, as features; a plain x86-64 when not said. */
+  /** The features of the mirror's host. Default: a plain x86-64. */
   readonly host?: string;
 }
 

@@ -6,14 +6,14 @@ import { attempt } from './processes.ts';
 
 type Cleanup = () => unknown;
 
-/** A directory of its own, and everything that was started in it. */
+/** A directory, and everything that was started in it. */
 export interface Workplace {
   readonly directory: string;
-  /** Makes a directory below it; answers the path. */
+  /** Creates a directory below it. Returns the path. */
   folder(name: string): string;
-  /** Runs when the workplace closes, last come first. */
+  /** Runs when the workplace closes, in reverse order of the calls. */
   onClose(cleanup: Cleanup): void;
-  /** Stops, unmounts and removes everything; called again, it waits for the same. */
+  /** Stops, unmounts and removes everything. A second call waits for the first. */
   close(): Promise<void>;
 }
 
@@ -27,16 +27,16 @@ function mountsBelow(directory: string): readonly string[] {
 }
 
 export function openWorkplace(): Workplace {
-  // Short, as the path of a unix socket has at most 107 bytes.
+  // Short, because the path of a unix socket has at most 107 bytes.
   const directory = mkdtempSync(join(tmpdir(), 'mh-'));
   const cleanups: Cleanup[] = [];
   let closing: Promise<void> | undefined;
 
   async function cleanUp(): Promise<void> {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-    // Container runtimes keep mounts of their own when they are stopped.
+    // Container runtimes keep their mounts when they are stopped.
     for (const path of mountsBelow(directory)) await attempt('umount', ['--lazy', path]);
-    // What a runtime leaves to its helpers may still be under way.
+    // A runtime's helpers may still be running.
     await rm(directory, { recursive: true, force: true, maxRetries: 10 });
   }
 

@@ -8,17 +8,17 @@ export interface WritableRegistry {
   readonly url: string;
   /** `METHOD /path?query`, oldest first. */
   readonly requests: readonly string[];
-  /** `repository@digest` of every blob that it holds. */
+  /** The blobs, by `repository@digest`. */
   readonly blobs: Map<string, Buffer>;
-  /** `repository@digest` and `repository:tag`. */
+  /** The manifests, by `repository@digest` and `repository:tag`. */
   readonly manifests: Map<string, { readonly mediaType: string; readonly bytes: Buffer }>;
   close(): Promise<void>;
 }
 
 export interface WritableRegistryOptions {
-  /** How a mount is answered: done, turned into an upload, or refused. */
+  /** The response to a mount: done, turned into an upload, or refused. */
   readonly mount?: 'done' | 'upload' | 'refused';
-  /** Only bearers of a token for a push may write; the token service is the registry's own. */
+  /** Only clients with a push token may write. The token service is the registry's own. */
   readonly login?: { readonly username: string; readonly password: string };
 }
 
@@ -38,7 +38,7 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** A registry in memory, on a real socket, that takes pushes as the distribution specification has them. */
+/** A registry in memory on a socket that accepts pushes as the distribution specification defines. */
 export async function startWritableRegistry(
   options: WritableRegistryOptions = {},
 ): Promise<WritableRegistry> {
