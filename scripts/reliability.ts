@@ -22,32 +22,31 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 const INTRODUCTION = `# Reliability
 
-<!-- Written by \`npm run reliability\` from what the tests came to. -->
+<!-- Written by \`npm run reliability\` from the results of the tests. -->
 
 What MetaHub promises whatever goes wrong: **never a wrong byte, never a lost pull that could have been served, never a
 credential to the wrong host.**
 
-A digest is immutable: once held, upstream is never asked for it again. A tag that cannot be looked up is served as it was,
-with a \`Warning\` header and a line in the log; where nothing is held the client hears so at once, so that it can turn to the
-registry itself.
+A digest is immutable: once its content is stored, MetaHub never requests it again. When a tag cannot be looked up, MetaHub serves
+its last known state, with a \`Warning\` header and a line in the log. When nothing is stored, the client gets an error at once, so
+that it can ask the registry itself.
 
-Each of these faults has tests that provoke it for real: hostile servers on real sockets, a full file system, a killed
-process, real dockerd, containerd and podman. The names of the tests are listed below the tables, as a run has reported them: a
-test that was skipped, failed or is missing counts for nothing.
+Each of these faults has tests that provoke it for real: with hostile servers on real sockets, a full file system, a killed
+process, real dockerd, containerd and podman. The tables are followed by the names of the tests, as a run has reported them. A test
+that was skipped, has failed or is missing does not count.
 
-\`npm run soak -- --minutes 10\` mixes them: many clients that check every digest, a registry that resets, truncates, stalls and
-lies, and a mirror that is killed, stopped and reloaded meanwhile. It ends with what was served and with the memory and file
-handles of the mirror afterwards.
+\`npm run soak -- --minutes 10\` combines the faults: many clients check every digest, a registry resets, truncates, stalls and sends
+wrong bytes, and meanwhile the mirror is killed, stopped and reloaded. The run reports what was served, and the memory and file handles
+of the mirror at the end.
 
-\`npm run soak -- --minutes 10 --attacks\` pulls from a site beside a client with a valid login that asks for hostile indexes, holds
-hundreds of large documents, writes attacks into \`Via\` and describes ever new machines. It ends with an error when a pull is lost or
-stale, a first login is not let in, a turn of the event loop takes more than 250 ms of CPU time, or the mirror holds more than the
-768 MiB of its unit's \`MemoryHigh\`.
+\`npm run soak -- --minutes 10 --attacks\` pulls from a site while a client with a valid login attacks it: that client requests hostile
+indexes, keeps hundreds of large documents open, sends attacks in \`Via\` and describes more and more machines. The run fails when a pull
+is lost or stale, a first login is refused, one turn of the event loop takes more than 250 ms of CPU time, or the mirror uses more
+memory than the 768 MiB of its unit's \`MemoryHigh\`.
 
-Every reader of what others write (request lines, headers, challenges, references, ranges, indexes, configuration) is tried with
-input made up at random: 500 times each with the tests, and 10,000 times each with \`npm run fuzz\`, for every night.
-\`METAHUB_FUZZ_RUNS\` says how often instead. A failure names the seed, which \`METAHUB_FUZZ_SEED\` takes, and the smallest input that
-shows it.
+Every parser of foreign input (request lines, headers, challenges, references, ranges, indexes, configuration) is tested with random
+input: 500 times with the tests, and 10,000 times with \`npm run fuzz\`, which is meant for every night. \`METAHUB_FUZZ_RUNS\` sets
+another number. A failure names the seed for \`METAHUB_FUZZ_SEED\`, and the smallest input that shows it.
 `;
 
 function escapeCell(text: string): string {
@@ -137,23 +136,23 @@ export function readMutationScores(root: string): MutationScores {
   return JSON.parse(readFileSync(`${root}scripts/mutation-scores.json`, 'utf8'));
 }
 
-const MUTATION = `## What the tests would notice
+const MUTATION = `## Which changes of the code the tests notice
 
-\`npm run mutation\` changes the code of a room in every small way that [Stryker](https://stryker-mutator.io) knows: a condition
-turned round, a bound moved by one, a call left out. Each change must make a test of the room fail. Changes that make no difference
-to anything that can be seen are marked in the code, each with the reason, and do not count. A room that is not in the table has not
-been scored; of some rooms only the files that are named have. A file of types alone has nothing to change.
+\`npm run mutation\` changes the code of a room in every small way that [Stryker](https://stryker-mutator.io) knows: an inverted
+condition, a bound moved by one, a call left out. Each change must make a test of the room fail. Changes without a visible effect are
+marked in the code, each with the reason, and do not count. A room that is not in the table has no score yet; of some rooms, only the
+named files have one. A file that contains only types has nothing to change.
 
-Of a room whose changes would take many hours, \`npm run mutation -- ROOM --sample 150\` tries some, drawn at random with the seed that it
-prints. The share of all its changes lies in the interval beside the sample's share, with a probability of 95 %.
+All changes of a large room would take many hours. \`npm run mutation -- ROOM --sample 150\` tries a random sample, and prints its seed.
+The interval next to the sample's share contains the share of all changes with a probability of 95 %.
 
 | room | files | noticed | of | share | at least | equivalent | date |
 | - | - | -: | -: | -: | -: | -: | - |
 `;
 
 const MUTATION_FILES = `
-By file or sample, with the share of the first run where tests were added since. Some files were tried by their own tests alone, which takes minutes
-instead of hours: all tests of the room notice as much or more.
+By file or sample; \`first\` is the share of the first run, when tests were added since then. Some files were tested only by their own tests,
+which takes minutes instead of hours: all tests of the room notice at least as much.
 
 | file | first | now | noticed | of | equivalent | date |
 | - | -: | -: | -: | -: | -: | - |

@@ -100,7 +100,7 @@ describeWith(
       expect(await systemd.run('metahub', 'config', 'show')).toMatch(/^tagMaxAge +9s$/m);
     });
 
-    test('absent: the runtimes are as before and the package is purged; a second run changes nothing', async () => {
+    test('state absent restores the runtimes and purges the package; a second run changes nothing', async () => {
       expect(await play({ metahub_state: 'absent' })).toBeGreaterThan(0);
       const left = ['/usr/bin/metahub', '/etc/metahub', '/etc/containerd/certs.d/docker.io'];
       for (const path of left) expect((await systemd.attempt('test', '-e', path)).status, path).toBe(1);

@@ -152,7 +152,7 @@ describeWith(
       },
     );
 
-    test('arguments, variables and a number of the output make permutations', async () => {
+    test('metahub bench combines arguments and variables, and reads a number from the output', async () => {
       const file = join(workplace.directory, 'bench.yml');
       writeFileSync(
         file,
@@ -189,7 +189,7 @@ describeWith(
       ]);
     });
 
-    test('the container gets the variables and the CPUs', async () => {
+    test('metahub bench passes variables and CPUs to the container', async () => {
       const { stdout, status } = await bench(
         'docker',
         ...[
@@ -211,7 +211,7 @@ describeWith(
       expect(stdout).toContain(', on CPUs 0');
     });
 
-    test('metahub explain shows what was measured here', async () => {
+    test('metahub explain shows the measurements of this machine', async () => {
       await bench('docker', '--rounds', '1', '--metric', 'rate: ([0-9]+)', '--better', 'higher', image);
       const words = ['explain', '--upstream', upstream(), '--data', workplace.folder('data')];
       const text = await run(process.execPath, [metahubProgram, ...words, '--set', 'cpu:skylake', image]);
@@ -236,7 +236,7 @@ describeWith(
       expect(stdout).toMatch(/^ {2}1 +nothing +\d+\.\d+ s .* 1\.00x$/m);
     });
 
-    test('a run that takes too long is stopped, and no container is left', async () => {
+    test('metahub bench stops a run that takes too long, and leaves no container', async () => {
       const { stdout, status } = await bench(
         'docker',
         '--rounds',
@@ -253,7 +253,7 @@ describeWith(
       expect(left).toBe('');
     });
 
-    test('an image that has nothing to compare is refused', async () => {
+    test('metahub bench refuses an image that has nothing to compare', async () => {
       const { stderr, status } = await bench('docker', '--entries', '9', image);
       expect(stderr).toContain('has none of these entries, or this host cannot run them');
       expect(status).toBe(1);

@@ -39,7 +39,7 @@ describeWith([...MIRRORED_REGISTRY, 'skopeo', 'umoci'], 'the cache is an OCI ima
     },
   );
 
-  test('umoci lists what was pulled by its name', async () => {
+  test('umoci lists pulled images by their names', async () => {
     const names = (await run('umoci', ['ls', '--layout', layout])).split('\n');
     expect(names).toContain('docker.io/qnib/levels:latest');
   });

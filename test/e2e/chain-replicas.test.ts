@@ -97,7 +97,7 @@ describeWith(
       const ask = (at: number, path: string) =>
         fetch(`${replicas[at]?.url}/v2/qnib/bench/${path}`, { headers: { accept: ACCEPT } });
 
-      test('what one replica announces another delivers, down to the layers', async () => {
+      test('one replica delivers what another has announced, down to the layers', async () => {
         const announced = await fetch(`${replicas[0]?.url}/v2/qnib/bench/manifests/latest`, {
           method: 'HEAD',
           headers: { accept: ACCEPT },

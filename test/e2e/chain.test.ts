@@ -49,7 +49,7 @@ describeWith(
     const json = async (path: string, accept: string) =>
       (await (await ask(path, accept)).json()) as ManifestJson;
 
-    test('the cache hands the index on whole, and MetaHub chooses the entry that fits from it', async () => {
+    test('the cache passes on the whole index, from which MetaHub chooses the entry that fits', async () => {
       const { manifests } = await json('manifests/latest', LIST);
       expect(manifests.map(({ digest, platform }) => [platform.architecture, digest])).toEqual([
         ['amd64', bench.entry('cpu:broadwell')],
@@ -61,7 +61,7 @@ describeWith(
         .toEqual(['HEAD /v2/qnib/bench/manifests/latest', `GET /v2/qnib/bench/manifests/${bench.digest}`]);
     });
 
-    test('deliver the chosen image through both, and ask the cache for a layer once', async () => {
+    test('MetaHub and the cache deliver the chosen image, and the cache gets one request for a layer', async () => {
       const { layers } = await json(`manifests/${bench.entry('cpu:broadwell')}`, MANIFEST);
       const digest = layers[0]?.digest ?? '';
       for (const _ of [1, 2]) {
@@ -72,7 +72,7 @@ describeWith(
       expect(asked).toHaveLength(1);
     });
 
-    test('the registry behind the cache may be away', async () => {
+    test('a pull succeeds while the registry behind the cache is down', async () => {
       await hub.stop();
       const { manifests } = await json('manifests/latest', LIST);
       expect(manifests[0]?.digest).toBe(bench.entry('cpu:broadwell'));

@@ -39,7 +39,7 @@ const rawRequest = (target: string, head = '') =>
   `GET ${target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n${head}\r\n`;
 
 describe('fault 47: slowloris', () => {
-  test('through the whole mirror: two hundred headers that never end delay no other client', async () => {
+  test('two hundred headers that never end delay no other client of a mirror', async () => {
     const slow = Array.from({ length: 200 }, () => dial(mirror.port));
     for (const socket of slow) socket.write('GET /v2/ HTTP/1.1\r\nX-Slow: ');
     await Promise.all(slow.map((socket) => (socket.connecting ? once(socket, 'connect') : undefined)));
@@ -49,14 +49,14 @@ describe('fault 47: slowloris', () => {
 });
 
 describe('fault 48: header overflow', () => {
-  test('through the whole mirror: 431, and the next client is served', async () => {
+  test('a mirror answers 431, and serves the next client', async () => {
     expect(await statusOf(rawRequest('/v2/', `X-Long: ${'x'.repeat(100_000)}\r\n`))).toBe(431);
     await expectServing();
   });
 });
 
 describe('fault 49: a URL of 1 MB', () => {
-  test('through the whole mirror: refused, and the next client is served', async () => {
+  test('a mirror refuses the URL, and serves the next client', async () => {
     expect([414, 431]).toContain(await statusOf(rawRequest(`/v2/${'a'.repeat(1_000_000)}/manifests/x`)));
     await expectServing();
   });
@@ -72,7 +72,7 @@ describe('fault 50: %2e%2e, NUL', () => {
     '/v2/team/app/blobs/sha256:..%2f..%2foci-layout',
     `/v2/team/app/blobs/sha256:${'0'.repeat(63)}/`,
     '\\v2\\team\\app\\manifests\\latest',
-  ])('through the whole mirror: %s is refused, and the registry hears nothing of it', async (target) => {
+  ])('a mirror refuses %s without a request to the registry', async (target) => {
     const before = mirror.requests().length;
     expect([400, 404]).toContain(await statusOf(rawRequest(target)));
     expect(mirror.requests()).toHaveLength(before);
@@ -82,7 +82,7 @@ describe('fault 50: %2e%2e, NUL', () => {
 
 describe('fault 51: a bad repository name', () => {
   test.each(['TEAM/app', 'team/-app', 'team/app_', 'te..am/app', `${'a'.repeat(300)}/b`])(
-    'through the whole mirror: %s is NAME_INVALID, and the registry hears nothing of it',
+    'a mirror answers %s with NAME_INVALID, without a request to the registry',
     async (name) => {
       const before = mirror.requests().length;
       const answer = await ask(mirror.port, `/v2/${name}/manifests/latest`);
@@ -100,21 +100,18 @@ describe('fault 52: ns= of a host that is not allowed', () => {
     'evil.example',
     '[::1]:80',
     'docker.io.evil.example',
-  ])(
-    'through the whole mirror: %s is refused, in ns and in the path, without a request to any registry',
-    async (host) => {
-      const before = mirror.requests().length;
-      const byQuery = await ask(mirror.port, `/v2/team/app/manifests/latest?ns=${encodeURIComponent(host)}`);
-      expect([400, 403]).toContain(byQuery.status);
-      const byPath = await ask(mirror.port, `/v2/${host}/team/app/manifests/latest`);
-      expect([400, 403]).toContain(byPath.status);
-      expect(mirror.requests()).toHaveLength(before);
-    },
-  );
+  ])('a mirror refuses %s in ns and in the path, without a request to any registry', async (host) => {
+    const before = mirror.requests().length;
+    const byQuery = await ask(mirror.port, `/v2/team/app/manifests/latest?ns=${encodeURIComponent(host)}`);
+    expect([400, 403]).toContain(byQuery.status);
+    const byPath = await ask(mirror.port, `/v2/${host}/team/app/manifests/latest`);
+    expect([400, 403]).toContain(byPath.status);
+    expect(mirror.requests()).toHaveLength(before);
+  });
 });
 
 describe('fault 53: a loop of mirrors', () => {
-  test('through the whole mirror: one that is its own registry says so at once', async () => {
+  test('a mirror that is its own registry answers 508 at once', async () => {
     const port = await freePort();
     const place = openWorkplace();
     workplace.onClose(place.close);
@@ -132,7 +129,7 @@ describe('fault 53: a loop of mirrors', () => {
     expect(answered).toBeLessThan(10);
   });
 
-  test('two that are each other’s registry end it as well', async () => {
+  test('two mirrors that are each other’s registry answer 508', async () => {
     const ports = [await freePort(), await freePort()];
     for (const [index, port] of ports.entries()) {
       const place = openWorkplace();
@@ -155,7 +152,7 @@ describe('fault 54: Range edges, overflow', () => {
     ['bytes=18446744073709551615-', 416, 0, 0],
     ['bytes=-0', 416, 0, 0],
     ['bytes=0-1,3-4', 200, 0, 5000],
-  ])('through the whole mirror, of a blob that is held: %s is %d', async (range, status, start, end) => {
+  ])('a mirror answers %s of a stored blob with %d', async (range, status, start, end) => {
     await expectServing();
     const answer = await ask(mirror.port, blobPath(image), { headers: { range } });
     expect(answer.status).toBe(status);
@@ -164,7 +161,7 @@ describe('fault 54: Range edges, overflow', () => {
 });
 
 describe('fault 55: HEAD equals GET', () => {
-  test('through the whole mirror: of tag, digest and blob, before they are held and after', async () => {
+  test('a mirror answers HEAD and GET equally for tag, digest and blob, before they are stored and after', async () => {
     const fresh = mirror.push();
     const paths = [manifestPath(fresh), `/v2/team/app/manifests/${fresh.manifest}`, blobPath(fresh)];
     const headersOf = ({ date: _, age: __, ...rest }: Readonly<Record<string, unknown>>) => rest;
@@ -180,7 +177,7 @@ describe('fault 55: HEAD equals GET', () => {
 });
 
 describe('fault 56: If-None-Match', () => {
-  test('through the whole mirror: 304 of what the client has, and the registry is not asked for its bytes', async () => {
+  test('a mirror answers 304 for what the client has, and does not fetch it from the registry', async () => {
     await ask(mirror.port, manifestPath(image));
     for (const [path, digest] of [
       [manifestPath(image), image.manifest],
@@ -200,20 +197,17 @@ describe('fault 56: If-None-Match', () => {
 });
 
 describe('fault 57: PUT, POST, DELETE, PATCH', () => {
-  test.each(['PUT', 'POST', 'DELETE', 'PATCH'])(
-    'through the whole mirror: %s reaches no registry',
-    async (method) => {
-      const before = mirror.requests().length;
-      const answer = await ask(mirror.port, '/v2/team/app/manifests/latest', { method });
-      expect([answer.status, codeOf(answer)]).toEqual([405, 'UNSUPPORTED']);
-      expect(mirror.requests()).toHaveLength(before);
-    },
-  );
+  test.each(['PUT', 'POST', 'DELETE', 'PATCH'])('a mirror passes %s on to no registry', async (method) => {
+    const before = mirror.requests().length;
+    const answer = await ask(mirror.port, '/v2/team/app/manifests/latest', { method });
+    expect([answer.status, codeOf(answer)]).toEqual([405, 'UNSUPPORTED']);
+    expect(mirror.requests()).toHaveLength(before);
+  });
 });
 
 describe('fault 58: Host rebinding', () => {
   test.each(['/', '/status.json', '/metrics', '/v2/', 'the tag', 'the layer'])(
-    'through the whole mirror: %s is refused under another name, and answered under its own',
+    'a mirror refuses %s under a foreign Host, and answers it under its own',
     async (what) => {
       const path = { 'the tag': manifestPath(image), 'the layer': blobPath(image) }[what] ?? what;
       const { status } = await ask(mirror.port, path, { headers: { host: 'rebound.example' } });
@@ -224,7 +218,7 @@ describe('fault 58: Host rebinding', () => {
 });
 
 describe('fault 59: CRLF in a header', () => {
-  test('through the whole mirror: what a registry sends in its headers ends no header of ours', async () => {
+  test('text in a registry’s headers ends no header of the mirror', async () => {
     const odd = mirror.push();
     mirror.behave((_, response) => {
       const socket = response.socket;
@@ -246,7 +240,7 @@ describe('fault 60: a slow reader', () => {
     return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) / 1024;
   };
 
-  test('through the whole mirror: thirty-two that stand still hold no more than their share of memory', async () => {
+  test('thirty-two readers that stand still use no more than their share of a mirror’s memory', async () => {
     const large = mirror.push(48 * 2 ** 20);
     await ask(mirror.port, blobPath(image));
     const before = residentMib();

@@ -157,11 +157,11 @@ describeWith(
       };
 
       for (const method of ['HEAD', 'GET'] as const) {
-        test(`${mode}: ${method} of an absent blob is 404`, async () => {
+        test(`in ${mode} mode, ${method} of an absent blob is answered with 404`, async () => {
           expect(await statusOf(method, blob(ABSENT))).toBe(404);
         });
 
-        test(`${mode}: ${method} of a blob is 200 with its digest`, async () => {
+        test(`in ${mode} mode, ${method} of a blob is answered with 200 and its digest`, async () => {
           const answer = await ask(method, blob(digestOf(content.config)));
           expect(answer.status).toBe(200);
           expect(answer.headers.get('docker-content-digest')).toBe(digestOf(content.config));
@@ -169,73 +169,73 @@ describeWith(
           expect(bytes.equals(method === 'GET' ? content.config : Buffer.alloc(0))).toBe(true);
         });
 
-        test(`${mode}: ${method} of an absent manifest is 404`, async () => {
+        test(`in ${mode} mode, ${method} of an absent manifest is answered with 404`, async () => {
           expect(await statusOf(method, manifest('.INVALID_MANIFEST_NAME'))).toBe(404);
         });
 
         for (const name of ['first', 'second'] as const) {
-          test(`${mode}: ${method} of the ${name} manifest by digest is 200`, async () => {
+          test(`in ${mode} mode, ${method} of the ${name} manifest by digest is answered with 200`, async () => {
             const answer = await ask(method, manifest(content[name]), OCI_MANIFEST);
             expect(answer.status).toBe(200);
             expect(answer.headers.get('docker-content-digest')).toBe(content[name]);
           });
         }
 
-        test(`${mode}: ${method} of a manifest by tag is 200`, async () => {
+        test(`in ${mode} mode, ${method} of a manifest by tag is answered with 200`, async () => {
           const answer = await ask(method, manifest('tagtest0'), OCI_MANIFEST);
           expect(answer.status).toBe(200);
           expect(answer.headers.get('docker-content-digest')).toBe(content.first);
         });
       }
 
-      test(`${mode}: a malformed digest is answered with one of the spec’s error codes`, async () => {
+      test(`in ${mode} mode, a malformed digest is answered with an error code of the specification`, async () => {
         const answer = await ask('GET', manifest('sha256:totallywrong'));
         expect(answer.status).toBe(400);
         const { errors } = (await answer.json()) as { errors: { code: string }[] };
         expect(errors[0]?.code).toBe('DIGEST_INVALID');
       });
 
-      test(`${mode}: the tags are listed`, async () => {
+      test(`in ${mode} mode, GET /tags/list lists the tags`, async () => {
         expect(await tagsOf('')).toEqual(['tagtest0', ...TAGS]);
       });
 
-      test(`${mode}: n limits the tags`, async () => {
+      test(`in ${mode} mode, n limits the number of listed tags`, async () => {
         expect(await tagsOf('?n=2')).toEqual(['tagtest0', 'test0']);
       });
 
-      test(`${mode}: last sets the start of the tags`, async () => {
+      test(`in ${mode} mode, the list of tags begins after last`, async () => {
         expect(await tagsOf('?n=2&last=test0')).toEqual(['test1', 'test2']);
       });
 
-      test(`${mode}: referrers of a digest that nobody has are an empty index`, async () => {
+      test(`in ${mode} mode, the referrers of an unknown digest are an empty index`, async () => {
         expect((await referrersOf(ABSENT)).manifests).toEqual([]);
       });
 
-      test(`${mode}: referrers are listed with their annotations`, async () => {
+      test(`in ${mode} mode, referrers are listed with their annotations`, async () => {
         const { manifests } = await referrersOf(content.subject);
         expect(manifests.map(({ annotations }) => annotations)).toEqual(
           [0, 1, 2, 3, 4].map((at) => ({ at: String(at) })),
         );
       });
 
-      test(`${mode}: referrers are filtered by artifact type, which the answer says`, async () => {
+      test(`in ${mode} mode, artifactType filters the referrers, and the answer says so`, async () => {
         const type = encodeURIComponent(TYPES[0] ?? '');
         const { manifests, filters } = await referrersOf(content.subject, `?artifactType=${type}`);
         expect([filters, manifests.length]).toEqual(['artifactType', 2]);
       });
 
-      test(`${mode}: referrers of a manifest that is missing are listed`, async () => {
+      test(`in ${mode} mode, referrers of a missing manifest are listed`, async () => {
         const { manifests } = await referrersOf(content.absentSubject);
         expect(manifests.map(({ digest }) => digest)).toEqual([content.orphan]);
       });
 
       // What the successor of the suite adds.
-      test(`${mode}: the API announces itself`, async () => {
+      test(`in ${mode} mode, GET /v2/ announces the API`, async () => {
         expect(await statusOf('GET', '')).toBe(200);
       });
 
       for (const name of ['emptyIndex', 'nestedIndex', 'large', 'withUnknownFields'] as const) {
-        test(`${mode}: a manifest is delivered byte for byte: ${name}`, async () => {
+        test(`in ${mode} mode, a manifest is delivered byte for byte: ${name}`, async () => {
           const answer = await ask('GET', manifest(content[name]));
           expect(answer.status).toBe(200);
           expect(digestOf(Buffer.from(await answer.arrayBuffer()))).toBe(content[name]);
@@ -249,7 +249,7 @@ describeWith(
         ['bytes=0-99999', 206, 0, -1],
         ['bytes=99999-', 416, 0, 0],
       ] as const) {
-        test(`${mode}: a blob’s range ${range} is ${status}`, async () => {
+        test(`in ${mode} mode, the range ${range} of a blob is answered with ${status}`, async () => {
           const answer = await ask('GET', blob(digestOf(content.config)), { range });
           expect(answer.status).toBe(status);
           if (status !== 206) return;

@@ -22,7 +22,7 @@ describeWith(
     afterAll(() => workplace?.close());
 
     test.each([...FITTING_ENTRIES, ['cpu:skylake_avx512', 'cpu:skylake', 'x86-64-v4'] as const])(
-      '%s: runs %s, and %s',
+      'on a host with %s it runs the entries %s and %s',
       async (host, bench, levels) => {
         await scene.metahub.restart(host);
         await containerd.pull(BENCH);

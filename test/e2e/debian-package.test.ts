@@ -90,7 +90,7 @@ describeWith(
     }, 600_000);
     afterAll(() => workplace?.close());
 
-    test('three commands: installed, the runtimes configured, and doctor finds nothing to complain of', async () => {
+    test('three commands install it, configure the runtimes, and let doctor find no problem', async () => {
       const installed = await systemd.attempt('apt-get', 'install', '--yes', '/metahub.deb');
       expect(installed).toMatchObject({ status: 0, stderr: expect.stringMatching(NOTHING_WRONG) });
       await systemd.run('metahub', 'setup', 'all', '--reload');
@@ -136,7 +136,7 @@ describeWith(
       expect(await systemd.run('podman', ...words)).toBe(`${lineOf(fitting)}\n`);
     });
 
-    test('status names the pulls and the runtimes that came through', async () => {
+    test('metahub status names the pulls, and the runtimes that pulled', async () => {
       const { installed, decisions } = JSON.parse(await systemd.run('metahub', 'status', '--json')) as {
         installed: readonly { readonly configured: boolean; readonly lastSuccess: string | null }[];
         decisions: readonly { readonly image: string; readonly verdict: string; readonly entry: string }[];
@@ -151,7 +151,7 @@ describeWith(
       );
     });
 
-    test('root’s cache, config and warm are about the service, say so, and leave nothing that it cannot read', async () => {
+    test('root’s cache, config and warm use the service’s data, say so, and leave no file that it cannot read', async () => {
       const { stdout, stderr } = await systemd.attempt('metahub', 'cache', 'ls');
       expect(stdout).toContain('docker.io/qnib/bench');
       expect(stderr).toContain('the data of the installed service in /var/cache/metahub');
@@ -185,7 +185,7 @@ describeWith(
       await systemd.run('systemctl', 'restart', MIRROR);
     });
 
-    test('installed, the mirror serves at once, by units that are enabled', async () => {
+    test('the mirror serves at once after the installation, by enabled units', async () => {
       expect(await systemd.property(MIRROR, 'ActiveState')).toBe('active');
       expect(await ask('/v2/')).toBe('200\n');
       for (const unit of [MIRROR, 'metahub.socket', 'metahub-detect.service'])
@@ -215,7 +215,7 @@ describeWith(
       expect(await ask('/v2/')).toBe('200\n');
     });
 
-    test('a mirror that fails at every start is started again, also after more failures than systemd’s limit', async () => {
+    test('systemd starts a failing mirror again and again, also after more failures than its usual limit', async () => {
       const dropIn = '/run/systemd/system/metahub.service.d';
       const failing = `mkdir -p ${dropIn} && printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\nRestartSec=100ms\\n' >${dropIn}/failing.conf`;
       await systemd.run('sh', '-c', `${failing} && systemctl daemon-reload`);
@@ -244,7 +244,7 @@ describeWith(
       expect(await systemd.property('metahub-detect.service', 'UnitFileState')).toBe('disabled');
     });
 
-    test('removed, it stops and keeps what the operator wrote; purged, it leaves nothing', async () => {
+    test('removing it stops the mirror and keeps the operator’s files; purging it leaves nothing', async () => {
       await systemd.run('sh', '-c', 'echo "{}" >/etc/metahub/auth.json');
       await systemd.run('metahub', 'setup', '--remove');
       await systemd.run('apt-get', 'remove', '--yes', 'metahub');

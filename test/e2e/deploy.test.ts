@@ -37,13 +37,13 @@ describe('Slurm', () => {
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
   });
 
-  test('a task prolog without a mirror says nothing and fails no job', async () => {
+  test('a task prolog without a mirror prints nothing and lets the job run', async () => {
     const { status, stdout } = await attempt('sh', [join(DEPLOY, 'slurm/task-prolog.sh')]);
     expect({ status, stdout }).toEqual({ status: 0, stdout: '' });
   });
 });
 
-test('compose: the mirror is on loopback alone, with a read-only root and no capabilities', async () => {
+test('compose.yaml runs the mirror on loopback only, with a read-only root and no capabilities', async () => {
   const { content } = await readYaml(join(DEPLOY, 'compose/compose.yaml'));
   const { services } = content as { services: Record<string, Record<string, unknown>> };
   expect(services['metahub']).toMatchObject({
@@ -54,7 +54,7 @@ test('compose: the mirror is on loopback alone, with a read-only root and no cap
   expect(services['detect']).toMatchObject({ network_mode: 'none', read_only: true });
 });
 
-test('compose of a site: the replicas are reached by nginx alone, and no secret stands in the file', async () => {
+test('site.yaml lets only nginx reach the replicas, and contains no secret', async () => {
   const { content } = await readYaml(join(DEPLOY, 'compose/site.yaml'));
   const { services } = content as { services: Record<string, Record<string, unknown>> };
   expect(services['metahub']).toMatchObject({ read_only: true, cap_drop: ['ALL'], deploy: { replicas: 3 } });
@@ -101,7 +101,7 @@ describeWith(['ansible-playbook', 'yamllint'], 'Ansible', () => {
     expect(stdout).toContain('Set metahub_package to the path of metahub_VERSION_ARCH.deb');
   });
 
-  test('the runtimes are changed by the first run, and by the second no more', async () => {
+  test('the first run changes the runtimes, and the second run changes nothing', async () => {
     const machine = workplace.folder('machine');
     for (const program of ['dockerd', 'containerd', 'podman']) {
       mkdirSync(join(machine, 'usr/bin'), { recursive: true });
@@ -122,7 +122,7 @@ describeWith(['ansible-playbook', 'yamllint'], 'Ansible', () => {
     expect(await changed()).toBe('0');
   });
 
-  test('yamllint has nothing to say', async () => {
+  test('yamllint reports nothing', async () => {
     const relaxed = '{extends: default, rules: {line-length: {max: 140}, comments-indentation: disable}}';
     expect(await attempt('yamllint', ['--strict', '--config-data', relaxed, folder])).toMatchObject({
       status: 0,

@@ -28,7 +28,7 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'a real dockerd with M
       ['cpu:skylake', 'cpu:skylake'],
       ['cpu:broadwell', 'cpu:broadwell'],
       ['cpu:broadwell nvcap:5.2', 'cpu:broadwell,nvcap:5.2'],
-    ])('%s: %s', async (host, line) => {
+    ])('on a host with %s it runs the entry %s', async (host, line) => {
       await scene.metahub.restart(host);
       await dockerd.pull(BENCH);
       expect(await dockerd.run(BENCH)).toBe(lineOf(line));
@@ -41,7 +41,7 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'a real dockerd with M
       ['cpu:nehalem', 'x86-64-v2'],
       ['cpu:broadwell', 'x86-64-v3'],
       ['cpu:skylake_avx512', 'x86-64-v4'],
-    ])('%s: %s', async (host, line) => {
+    ])('on a host with %s it runs the entry %s', async (host, line) => {
       await scene.metahub.restart(host);
       await dockerd.pull(LEVELS);
       expect(await dockerd.run(LEVELS)).toBe(lineOf(line));
@@ -83,7 +83,7 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'a real dockerd with M
       expect(await dockerd.pull(BENCH)).toContain('Image is up to date');
     });
 
-    test('after a change of the profile, a new pull gets the other image', async () => {
+    test('a pull after a change of the profile gets another entry', async () => {
       await dockerd.pull(BENCH);
       const before = await dockerd.digestsOf(BENCH);
       expect(await dockerd.run(BENCH)).toBe(lineOf('cpu:broadwell'));

@@ -81,7 +81,7 @@ describeWith([...MIRRORED_REGISTRY, ...PROGRAMS], 'metahub setup and doctor with
     });
   });
 
-  test('doctor is not taken in by ctr where the CRI of a running containerd has not read its config_path', async () => {
+  test('doctor fails when the CRI of a running containerd has not read config_path, although ctr uses the mirror', async () => {
     const own = openWorkplace();
     onTestFinished(() => own.close());
     const configuration = join(own.directory, 'config.toml');
@@ -98,7 +98,7 @@ describeWith([...MIRRORED_REGISTRY, ...PROGRAMS], 'metahub setup and doctor with
     );
   });
 
-  test('after setup --remove doctor fails for a runtime that no longer comes, and names the remedy', async () => {
+  test('doctor fails after setup --remove for a runtime that no longer uses the mirror, and names the remedy', async () => {
     expect(await metahub(['setup', 'all', '--remove'])).toMatchObject({ status: 0 });
     const { stdout, status } = await metahub(['doctor']);
     expect(status).toBe(1);

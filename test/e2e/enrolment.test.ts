@@ -30,7 +30,7 @@ const ELSEWHERE = {
 
 describeWith(
   [...NETWORK_NAMESPACE, 'openssl', 'curl'],
-  'a machine that enrols by the word of its cloud',
+  'a machine that enrols with its cloud’s identity document',
   () => {
     let workplace: Workplace;
     let network: NetworkNamespace;
@@ -109,7 +109,7 @@ describeWith(
       ['azure', 'nodes-zen4', INSTANCE.azure.vmId],
       ['gcp', 'nodes-n2', INSTANCE.gcp.instance_id],
     ])(
-      '%s: once, by the service at the cloud’s own address, whatever variables say',
+      'in %s enrols once, by the metadata service at its own address, whatever variables say',
       async (cloud, login, id) => {
         const authFile = join(workplace.directory, `${cloud}.json`);
         const words = [

@@ -65,8 +65,8 @@ class Attack {
   }
 }
 
-describe('a client that takes all that it can get', () => {
-  test('a thousand slow readers of a blob leave other clients theirs, and their memory and handles come back', async () => {
+describe('a client that opens as many requests as it can', () => {
+  test('a thousand slow readers of a blob leave other clients their pulls, and their memory and handles are freed', async () => {
     const mirror = await start({ args: ['--log-level', 'notice'] });
     const { layer, layerBytes } = mirror.push(16 * MIB);
     const path = `/v2/team/app/blobs/${layer}`;
@@ -82,7 +82,7 @@ describe('a client that takes all that it can get', () => {
     await expect.poll(() => handlesOf(mirror)).toBeLessThanOrEqual(before + 2);
   });
 
-  test('a thousand uploads that do not go on leave other clients their pulls, and their memory and handles come back', async () => {
+  test('a thousand stalled uploads leave other clients their pulls, and their memory and handles are freed', async () => {
     const mirror = await start({ args: ['--push', 'on', '--log-level', 'notice'] });
     const { layer, layerBytes } = mirror.push(MIB);
     mirror.behave((req, response) => {
@@ -112,7 +112,7 @@ describe('a client that takes all that it can get', () => {
 });
 
 describeWith(['prlimit'], 'a process that may open few files', () => {
-  test('bounds connections so that pulls find handles, and says so', async () => {
+  test('limits connections so that pulls get handles, and logs that', async () => {
     const mirror = await start({ openFiles: 96 });
     expect(mirror.metahub.log()).toContain('"event":"open-files-limited"');
     const idle = Array.from({ length: 200 }, () =>
@@ -130,7 +130,7 @@ describeWith(['prlimit'], 'a process that may open few files', () => {
     expect(mirror.metahub.log()).not.toContain('EMFILE');
   });
 
-  test('refuses what it has no handles for, and goes on when there are some', async () => {
+  test('refuses requests without a free handle, and continues when there are some', async () => {
     const mirror = await start({ openFiles: 40 });
     const image = mirror.push(200_000);
     const attack = new Attack(mirror);

@@ -35,7 +35,7 @@ function sessionOf(document: string, heading: string): readonly Step[] {
 
 describeWith(
   [...NETWORK_NAMESPACE, 'bash', 'curl', 'redis-server'],
-  'the first sessions of the documents, word for word in an empty folder',
+  'the first commands of a document, word for word in an empty folder',
   () => {
     let workplace: Workplace;
     let network: NetworkNamespace;
@@ -46,20 +46,23 @@ describeWith(
     });
     afterAll(() => workplace?.close());
 
-    test.each([['replicas.md', '## Try it', 6]])('%s', async (document, heading, count) => {
-      const steps = sessionOf(document, heading);
-      expect(steps).toHaveLength(count);
-      const marked = steps.flatMap(({ command }) => ['echo @@', command]);
-      const script = [...marked, 'echo @@', 'kill $(jobs -p)', 'wait'].join('\n');
-      const home = workplace.folder('home');
-      const { stdout, stderr } = await network.programs.attempt('bash', ['-c', script], {
-        cwd: workplace.folder(document),
-        env: { PATH: `${join(workplace.directory, 'bin')}:${process.env['PATH']}:/usr/sbin`, HOME: home },
-      });
-      const outputs = stdout.split('@@\n').slice(1);
-      for (const [at, { command, printed }] of steps.entries()) {
-        expect(outputs[at], `${command}\n${stderr}`).toContain(printed.join('\n'));
-      }
-    });
+    test.each([['replicas.md', '## Try it', 6]])(
+      'work as written in %s',
+      async (document, heading, count) => {
+        const steps = sessionOf(document, heading);
+        expect(steps).toHaveLength(count);
+        const marked = steps.flatMap(({ command }) => ['echo @@', command]);
+        const script = [...marked, 'echo @@', 'kill $(jobs -p)', 'wait'].join('\n');
+        const home = workplace.folder('home');
+        const { stdout, stderr } = await network.programs.attempt('bash', ['-c', script], {
+          cwd: workplace.folder(document),
+          env: { PATH: `${join(workplace.directory, 'bin')}:${process.env['PATH']}:/usr/sbin`, HOME: home },
+        });
+        const outputs = stdout.split('@@\n').slice(1);
+        for (const [at, { command, printed }] of steps.entries()) {
+          expect(outputs[at], `${command}\n${stderr}`).toContain(printed.join('\n'));
+        }
+      },
+    );
   },
 );

@@ -46,7 +46,7 @@ describeWith(['git', 'npm'], 'npm start in a fresh clone', () => {
     expect(server.output()).toContain('registry-mirror');
   });
 
-  test('npm pack makes of it a package that works where nothing but it and what it names is installed', async () => {
+  test('npm pack makes a package that works with only its own dependencies installed', async () => {
     const [clone, prefix] = [join(workplace.directory, 'clone'), workplace.folder('prefix')];
     const packed = await run('npm', ['pack', '--silent', '--pack-destination', prefix], { cwd: clone });
     const archive = join(prefix, packed.trim());

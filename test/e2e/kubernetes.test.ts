@@ -58,22 +58,19 @@ describeWith(['npm', 'unzip', 'tar'], 'the Helm chart and its plain manifests', 
   });
   afterAll(() => workplace?.close());
 
-  test('helm lint --strict has nothing to say', async () => {
+  test('pass helm lint --strict', async () => {
     const { status, stdout } = await attempt(tools.helm, ['lint', '--strict', CHART]);
     expect(stdout).not.toMatch(/WARNING|ERROR/);
     expect(status).toBe(0);
   });
 
-  test.each(VARIANTS.map((values) => [values]))(
-    'rendered with %j they keep to the schemas',
-    async (values) => {
-      const manifests = parseManifests(await renderChart(...values));
-      expect(manifests.map(({ kind }) => kind)).toContain('DaemonSet');
-      expect(await schemaComplaints(workplace, manifests)).toBe('');
-    },
-  );
+  test.each(VARIANTS.map((values) => [values]))('match the schemas when rendered with %j', async (values) => {
+    const manifests = parseManifests(await renderChart(...values));
+    expect(manifests.map(({ kind }) => kind)).toContain('DaemonSet');
+    expect(await schemaComplaints(workplace, manifests)).toBe('');
+  });
 
-  test('validation is not blind: it sees a misspelt key and a value of a wrong type', async () => {
+  test('fail the validation with a misspelt key, and with a value of a wrong type', async () => {
     const manifests = parseManifests(await renderChart());
     const broken = JSON.stringify(manifests).replace('"readinessProbe"', '"readynessProbe"');
     expect(await schemaComplaints(workplace, JSON.parse(broken))).toContain('readynessProbe');
@@ -81,7 +78,7 @@ describeWith(['npm', 'unzip', 'tar'], 'the Helm chart and its plain manifests', 
     expect(await schemaComplaints(workplace, JSON.parse(wrong))).toContain('number');
   });
 
-  test('a value that the chart does not know is refused', async () => {
+  test('refuse a value that the chart does not know', async () => {
     const { status, stderr } = await attempt(tools.helm, [
       'template',
       'metahub',
@@ -93,7 +90,7 @@ describeWith(['npm', 'unzip', 'tar'], 'the Helm chart and its plain manifests', 
     expect(stderr).toContain("'prot'");
   });
 
-  test('no container may gain rights or write to its root, and no token of the API is mounted', async () => {
+  test('let no container gain rights or write to its root, and mount no token of the API', async () => {
     for (const values of VARIANTS) {
       const manifests = parseManifests(await renderChart(...values));
       const pod = podOf(manifests);
@@ -109,7 +106,7 @@ describeWith(['npm', 'unzip', 'tar'], 'the Helm chart and its plain manifests', 
     }
   });
 
-  test('the init containers’ commands detect the node and configure its containerd, and take it back', async () => {
+  test('have init containers that detect the node, configure its containerd, and undo that', async () => {
     const node = workplace.folder('node');
     for (const folder of ['etc/containerd', 'proc', 'sys', 'run']) workplace.folder(`node/${folder}`);
     writeFileSync(join(node, 'config.yaml'), '{}\n');

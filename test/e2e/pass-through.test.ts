@@ -44,7 +44,7 @@ describeWith(
     });
     afterAll(() => workplace?.close());
 
-    test('the mirror meets a client without a login as the Hub itself does', async () => {
+    test('the mirror answers a client without a login with the challenge of the Hub', async () => {
       const response = await fetch(`${metahub.url}/v2/`);
       expect(response.status).toBe(401);
       expect(response.headers.get('www-authenticate')).toBe(
@@ -60,7 +60,7 @@ describeWith(
       expect(metahub.log()).not.toMatch(/of-the-hub|token-\d/);
     });
 
-    test('does not serve what one login fetched to a client that the Hub does not know', async () => {
+    test('the mirror does not serve content of one login to a client that the Hub does not know', async () => {
       const { digest } = images.bench;
       for (const headers of [{}, { authorization: 'Bearer stolen' }]) {
         for (const target of [`manifests/${digest}`, 'manifests/latest']) {

@@ -17,13 +17,16 @@ describeWith([...MIRRORED_REGISTRY, 'podman', 'runc'], 'a real podman with MetaH
   });
   afterAll(() => workplace?.close());
 
-  test.each(FITTING_ENTRIES)('%s: runs %s, and %s', async (host, bench, levels) => {
-    await scene.metahub.restart(host);
-    await podman.pull(BENCH);
-    expect(await podman.run(BENCH)).toBe(lineOf(bench));
-    await podman.pull(LEVELS);
-    expect(await podman.run(LEVELS)).toBe(lineOf(levels));
-  });
+  test.each(FITTING_ENTRIES)(
+    'on a host with %s it runs the entries %s and %s',
+    async (host, bench, levels) => {
+      await scene.metahub.restart(host);
+      await podman.pull(BENCH);
+      expect(await podman.run(BENCH)).toBe(lineOf(bench));
+      await podman.pull(LEVELS);
+      expect(await podman.run(LEVELS)).toBe(lineOf(levels));
+    },
+  );
 
   test('an image that is no index keeps its digest', async () => {
     await podman.pull('docker.io/library/plain:latest');

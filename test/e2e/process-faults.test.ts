@@ -70,7 +70,7 @@ async function beginPull(port: number, image: HeldImage) {
 }
 
 describe('fault 35: kill -9 mid-write', () => {
-  test('through the whole mirror: no part of a blob is served as the blob, and the pull starts again', async () => {
+  test('a restarted mirror serves no part of a blob as the blob, and fetches it again', async () => {
     const mirror = await startWholeMirror(workplace);
     const image = mirror.push(3_000_000);
     const { release } = holdHalfWay(mirror);
@@ -84,7 +84,7 @@ describe('fault 35: kill -9 mid-write', () => {
 });
 
 describe('fault 40: two daemons on one store', () => {
-  test('both serve every byte, each finds what the other has fetched, and one may end', async () => {
+  test('both daemons serve every byte, each finds what the other has fetched, and one can end', async () => {
     const one = await startWholeMirror(workplace);
     const two = await startMetahub(workplace, { upstream: one.registryUrl, args: ['--tag-max-age', '0'] });
     const ports = [one.port, Number(new URL(two.url).port)];
@@ -114,7 +114,7 @@ describe('fault 40: two daemons on one store', () => {
 });
 
 describe('fault 41: SIGTERM mid-pull', () => {
-  test('the process ends with status 0 when the pull is whole, and takes no other', async () => {
+  test('the mirror accepts no new pull, and exits with 0 when the running one is complete', async () => {
     const mirror = await startWholeMirror(workplace);
     const image = mirror.push(2_000_000);
     const { release } = holdHalfWay(mirror);
@@ -127,7 +127,7 @@ describe('fault 41: SIGTERM mid-pull', () => {
     expect(await stopped).toBe(0);
   });
 
-  test('cuts a pull that takes longer than --drain-timeout, and exits with 0', async () => {
+  test('the mirror aborts a pull that takes longer than --drain-timeout, and exits with 0', async () => {
     const mirror = await startWholeMirror(workplace, { args: ['--drain-timeout', '300ms'] });
     const image = mirror.push(2_000_000);
     holdHalfWay(mirror);
@@ -139,7 +139,7 @@ describe('fault 41: SIGTERM mid-pull', () => {
 });
 
 describe('fault 42: reload mid-pull', () => {
-  test('SIGHUP: the pull goes on; settings that cannot be read change nothing', async () => {
+  test('a running pull continues after SIGHUP, and invalid settings change nothing', async () => {
     const config = join(workplace.directory, 'config.yaml');
     writeFileSync(config, 'match: best\n');
     const mirror = await startWholeMirror(workplace, { args: ['--config', config] });
@@ -158,7 +158,7 @@ describe('fault 42: reload mid-pull', () => {
 });
 
 describeWith(['gcc'], 'fault 42: a reload during a reload', () => {
-  test('SIGHUP twice, of which the first is slow to read: what was there last counts', async () => {
+  test('after two SIGHUPs, of which the first is slow to read, the last settings apply', async () => {
     const images = workplace.folder('images');
     const file = join(images, 'list.yml');
     const next = join(workplace.directory, 'next');
@@ -189,7 +189,7 @@ describeWith(['gcc'], 'fault 43: the clock one year off', () => {
     ['forward', YEAR],
     ['back', -YEAR],
   ])(
-    'a restart with the clock a year %s: everything is still held, served and renewed',
+    'after a restart with the clock a year %s everything is still stored, served and renewed',
     async (_, seconds) => {
       const shift = await buildClockShift(workplace);
       const mirror = await startWholeMirror(workplace);
@@ -215,7 +215,7 @@ describeWith(['gcc'], 'fault 43: the clock one year off', () => {
 });
 
 describe('fault 44: a hundred clients, one blob', () => {
-  test('through the whole mirror: every client gets every byte, and the registry is asked once', async () => {
+  test('every client of a mirror gets every byte, and the registry gets one request', async () => {
     const mirror = await startWholeMirror(workplace);
     const image = mirror.push(2_000_000);
     const { release, asked } = holdHalfWay(mirror);
@@ -228,7 +228,7 @@ describe('fault 44: a hundred clients, one blob', () => {
 });
 
 describe('fault 45: the first client leaves', () => {
-  test('through the whole mirror: the second finishes, from one fetch', async () => {
+  test('the second client of a mirror gets the whole blob, from one fetch', async () => {
     const mirror = await startWholeMirror(workplace);
     const image = mirror.push(2_000_000);
     const { release } = holdHalfWay(mirror);

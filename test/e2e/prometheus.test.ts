@@ -21,7 +21,7 @@ describeWith(['promtool'], 'alert rules, dashboard and metrics', () => {
   });
   afterAll(() => workplace?.close());
 
-  test('promtool finds no fault in the metrics', async () => {
+  test('promtool check metrics reports nothing', async () => {
     const { status, stdout, stderr } = await attempt('promtool', ['check', 'metrics'], { input: metrics });
     expect({ status, complaints: stdout + stderr }).toEqual({ status: 0, complaints: '' });
   });

@@ -105,7 +105,7 @@ describeWith(
       expect(await dockerd.run(`${site}/team/app:v1`)).toBe('first');
     });
 
-    test('serves a tag that was pushed again at once, for however long tags are trusted', async () => {
+    test('serves a tag that was pushed again at once, whatever --tag-max-age is', async () => {
       await build('team/app:v1', 'second');
       await login('ci', 'hush');
       await dockerd.docker('push', `${site}/team/app:v1`);
@@ -322,7 +322,7 @@ describeWith(MIRRORED_REGISTRY, 'the push workflow of the distribution specifica
         },
       ],
     ],
-  ])('%s: the registry’s own result', async (name, steps) => {
+  ])('%s has the same result as at the registry itself', async (name, steps) => {
     await outcome(registry.url, 'team/source', stored(BYTES));
     // Each side in a repository of its own, of the same length: what one stored must not help the other.
     const slug = name.toLowerCase().replaceAll(/[^a-z]+/g, '-');

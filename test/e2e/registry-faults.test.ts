@@ -66,17 +66,17 @@ const answer =
   };
 
 describe('fault 4: response headers never come', () => {
-  test('a tag that is held is served stale, after the time that a head may take', () =>
+  test('a stored tag is served stale, after the time limit for a response head', () =>
     expectHeldServed(() => {}, [504]));
 });
 
 describe('fault 12: not JSON', () => {
-  test('a tag that is held is served stale', () =>
+  test('a stored tag is served stale', () =>
     expectHeldServed(answer(200, { 'content-type': MEDIA_TYPE.ociIndex }, 'not found, sorry')));
 });
 
 describe('fault 13: 100 MB of JSON', () => {
-  test('a tag that is held is served stale', () => {
+  test('a stored tag is served stale', () => {
     const filler = Buffer.alloc(1024 * 1024, ' ');
     return expectHeldServed(async (_, response) => {
       response.writeHead(200, { 'content-type': MEDIA_TYPE.ociIndex });
@@ -89,7 +89,7 @@ describe('fault 13: 100 MB of JSON', () => {
 });
 
 describe('fault 19: redirect loop', () => {
-  test('a tag that is held is served stale', () =>
+  test('a stored tag is served stale', () =>
     expectHeldServed((request, response) => {
       response.writeHead(307, { location: request.url ?? '/' }).end();
     }));
@@ -107,7 +107,7 @@ describe('fault 23: 429 with Retry-After', () => {
 
 // A 401 must carry a challenge (RFC 9110 15.5.2), and the registry's own is of no use at the mirror: the answer is 403.
 describe('fault 24: 401 for ever', () => {
-  test('a tag that is held is served stale', () =>
+  test('a stored tag is served stale', () =>
     expectHeldServed(answer(401, { 'www-authenticate': 'Basic realm="x"' }, ''), [403]));
 
   test('403 for ever: a stored tag is served stale', () =>
@@ -115,23 +115,23 @@ describe('fault 24: 401 for ever', () => {
 });
 
 describe('fault 26: garbage challenge', () => {
-  test('a tag that is held is served stale', () =>
+  test('a stored tag is served stale', () =>
     expectHeldServed(answer(401, { 'www-authenticate': '",=,Bearer' }, ''), [403]));
 });
 
 describe('fault 27: 500, then well', () => {
-  test.each([500, 502, 503])('%d for longer: a tag that is held is served stale', (status) =>
+  test.each([500, 502, 503])('a stored tag is served stale while the registry answers %d', (status) =>
     expectHeldServed(answer(status, {}, 'not now'), [502, 503, 504]),
   );
 });
 
 describe('fault 29: captive portal', () => {
-  test('a tag that is held is served stale', () =>
+  test('a stored tag is served stale', () =>
     expectHeldServed(answer(200, { 'content-type': 'text/html' }, '<!DOCTYPE html><title>Hotel</title>')));
 });
 
 describe('fault 30: gzip bomb', () => {
-  test('a tag that is held is served stale', () =>
+  test('a stored tag is served stale', () =>
     expectHeldServed(
       answer(
         200,
@@ -142,7 +142,7 @@ describe('fault 30: gzip bomb', () => {
 });
 
 describe('fault 10: wrong digest', () => {
-  test('no whole answer ever has wrong bytes, and nothing wrong is held', async () => {
+  test('no complete answer has wrong bytes, and no wrong byte is stored', async () => {
     const honest = serveContent(mirror.content);
     const [small, large] = [mirror.push(1000), mirror.push(3_000_000)];
     mirror.behave((request, response) => {
@@ -176,20 +176,20 @@ describe('a registry that is gone', () => {
     expect(await stop()).toBe(0);
   }
 
-  test('fault 1: connection refused: a tag that is held is served stale', async () => {
+  test('fault 1: connection refused: a stored tag is served stale', async () => {
     await expectStale(mirror.port, image);
   });
 
-  test('fault 2: name not found: a tag that is held is served stale, after a restart too', () =>
+  test('fault 2: name not found: a stored tag is served stale, also after a restart', () =>
     expectStaleFrom('http://registry.invalid:5000'));
 
-  test('fault 3: connect black hole: a tag that is held is served stale', async () => {
+  test('fault 3: connect black hole: a stored tag is served stale', async () => {
     const hole = await startBlackHole();
     workplace.onClose(hole.close);
     await expectStaleFrom(`http://127.0.0.1:${hole.port}`);
   });
 
-  test('fault 28: bad or expired certificate: a tag that is held is served stale', async () => {
+  test('fault 28: bad or expired certificate: a stored tag is served stale', async () => {
     // A registry that speaks no TLS at all has the worst certificate.
     const plain = await startWholeMirror(workplace);
     await expectStaleFrom(`https://127.0.0.1:${plain.port}`);

@@ -81,7 +81,7 @@ describeWith(PROGRAMS, 'two replicas of one host’s kind that share a Redis', (
       'a list',
       (key: string) => ['EVAL', "redis.call('DEL', KEYS[1]); redis.call('RPUSH', KEYS[1], 'a')", '1', key],
     ],
-  ])('a derived digest is found by its tag where Redis holds %s', async (_name, spoil) => {
+  ])('a derived digest is found by its tag when Redis contains %s', async (_name, spoil) => {
     const { digest, key } = await announced('qnib/levels');
     await redis.cli(...spoil(key));
     const found = await ask(other, `/v2/qnib/levels/manifests/${digest}`);
@@ -93,7 +93,7 @@ describeWith(PROGRAMS, 'two replicas of one host’s kind that share a Redis', (
     await Promise.all([untilReady(one), untilReady(other)]);
   });
 
-  test('deliver a digest that the other announced while the registry is down', async () => {
+  test('deliver a digest that the other replica announced, while the registry is down', async () => {
     await expect.poll(async () => (await announced()).key).not.toBe('');
     const { digest, key } = await announced();
     expect(digest).not.toBe(images.bench.digest);
@@ -163,7 +163,7 @@ describeWith(PROGRAMS, 'two replicas of a site that share a Redis with TLS and a
   const pull = (replica: Metahub, name: string, reference = 'latest') =>
     ask(replica, `/v2/${name}/manifests/${reference}`, { headers: { authorization } });
 
-  test('a tag that is pushed through one is pulled from the other as it is now, however long tags are believed', async () => {
+  test('a tag that is pushed through one is pulled in its new state from the other, whatever --tag-max-age is', async () => {
     const before = await pull(other, 'library/plain');
     const { text } = await pull(one, 'qnib/levels');
     const headers = { authorization, 'content-type': 'application/vnd.oci.image.index.v1+json' };
@@ -362,7 +362,7 @@ describeWith(['redis-server', 'redis-cli'], 'the shared state of replicas', () =
     await isReached(`redis+cluster://127.0.0.1:${redis.port}`);
   });
 
-  test('keeps no process from ending whose start fails for another reason', async () => {
+  test('does not keep a process alive whose start fails for another reason', async () => {
     const { port } = await startRedis(workplace);
     const words = ['--shared', `redis://127.0.0.1:${port}`, '--token-key', join(workplace.directory, 'key')];
     const { status } = await command(
@@ -393,7 +393,7 @@ describeWith(['redis-server', 'redis-cli'], 'the shared state of replicas', () =
       ['--shared', 'http://:hush@127.0.0.1', '--token-key', 'k'],
       /it is not redis:\/\//,
     ],
-  ])('%s ends the start with status 2, and no secret', async (_name, words, said) => {
+  ])('%s ends the start with status 2, and shows no secret', async (_name, words, said) => {
     mkdirSync(join(workplace.directory, 'd'), { recursive: true });
     const { status, stderr } = await command([
       'serve',

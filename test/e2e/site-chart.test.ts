@@ -23,32 +23,35 @@ describeWith(['npm', 'unzip', 'tar'], 'the Helm chart of a site in replicas', ()
   });
   afterAll(() => workplace?.close());
 
-  test('helm lint --strict has nothing to say', async () => {
+  test('passes helm lint --strict', async () => {
     const { helm } = await kubernetesTools();
     const { status, stdout } = await attempt(helm, ['lint', '--strict', '--set', CLAIM, SITE_CHART]);
     expect(stdout).not.toMatch(/WARNING|ERROR/);
     expect(status).toBe(0);
   });
 
-  test.each(VARIANTS.map((values) => [values]))('rendered with %j keeps to the schemas', async (values) => {
-    const manifests = parseManifests(await renderSiteChart(...values));
-    expect(await schemaComplaints(workplace, manifests)).toBe('');
-    const pod = podIn(manifests);
-    expect(pod.automountServiceAccountToken).toBe(false);
-    const [container] = pod.containers;
-    expect(container?.securityContext).toMatchObject({
-      readOnlyRootFilesystem: true,
-      capabilities: { drop: ['ALL'] },
-    });
-    const known = [...Object.keys(SERVE_SETTINGS).map(variableOf), 'DOCKER_CONFIG'];
-    expect(container?.env.map(({ name }) => name).filter((name) => !known.includes(name))).toEqual([]);
-  });
+  test.each(VARIANTS.map((values) => [values]))(
+    'matches the schemas when rendered with %j',
+    async (values) => {
+      const manifests = parseManifests(await renderSiteChart(...values));
+      expect(await schemaComplaints(workplace, manifests)).toBe('');
+      const pod = podIn(manifests);
+      expect(pod.automountServiceAccountToken).toBe(false);
+      const [container] = pod.containers;
+      expect(container?.securityContext).toMatchObject({
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ['ALL'] },
+      });
+      const known = [...Object.keys(SERVE_SETTINGS).map(variableOf), 'DOCKER_CONFIG'];
+      expect(container?.env.map(({ name }) => name).filter((name) => !known.includes(name))).toEqual([]);
+    },
+  );
 
   test.each([
     ['without machine files', [], /machines.existingClaim or machines.secret/],
     ['with a password in a value', [CLAIM, 'shared.url=redis://:hush@redis'], /url/],
     ['with a value that it does not know', [CLAIM, 'replica=2'], /'replica'/],
-  ])('%s is refused', async (_name, values, said) => {
+  ])('is refused %s', async (_name, values, said) => {
     const { helm } = await kubernetesTools();
     const set = values.flatMap((value) => ['--set', value]);
     const { status, stderr } = await attempt(helm, ['template', 'site', SITE_CHART, ...set]);

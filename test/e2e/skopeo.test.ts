@@ -18,11 +18,14 @@ describeWith([...MIRRORED_REGISTRY, 'skopeo'], 'a real skopeo with MetaHub as it
   });
   afterAll(() => workplace?.close());
 
-  test.each(FITTING_ENTRIES)('%s: copies %s, and %s', async (host, bench, levels) => {
-    await scene.metahub.restart(host);
-    expect((await skopeo.copy(BENCH)).digest).toBe(scene.images.bench.entry(bench));
-    expect((await skopeo.copy(LEVELS)).digest).toBe(scene.images.levels.entry(levels));
-  });
+  test.each(FITTING_ENTRIES)(
+    'for a host with %s it copies the entries %s and %s',
+    async (host, bench, levels) => {
+      await scene.metahub.restart(host);
+      expect((await skopeo.copy(BENCH)).digest).toBe(scene.images.bench.entry(bench));
+      expect((await skopeo.copy(LEVELS)).digest).toBe(scene.images.levels.entry(levels));
+    },
+  );
 
   test('copies exactly the index that an original digest names', async () => {
     const { digest, bytes } = scene.images.bench;

@@ -67,7 +67,7 @@ describeWith(['slurmctld', 'scontrol', 'sbatch', 'root'], 'Slurm with the featur
 
   afterAll(() => workplace.close());
 
-  test.each(Object.keys(HOSTS))('has every one of them: %s', async (name) => {
+  test.each(Object.keys(HOSTS))('has every feature of %s', async (name) => {
     const shown = await run('scontrol', ['show', 'node', name], { env });
     expect(shown).toContain(`AvailableFeatures=${(await featuresOf(name)).slice('Feature='.length)}\n`);
   });

@@ -9,7 +9,7 @@ describeWith(SOAK_NEEDS, 'many clients, a registry that fails and a mirror that 
   const workplace = openWorkplace();
   afterAll(() => workplace.close());
 
-  test('every byte has its digest, no pull is lost, and memory and handles come back', async () => {
+  test('every blob has its digest, no pull is lost, and memory and handles are freed', async () => {
     const seed = FUZZ_SEED % 1_000_000;
     const { lines, failures } = await soak(workplace, { minutes: 0.3, seed, tell: () => {} });
     expect(failures, [`METAHUB_FUZZ_SEED=${seed}`, ...lines].join('\n')).toEqual([]);

@@ -81,7 +81,7 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'images that no regist
       ['cpu:skylake', 'cpu:skylake'],
       ['cpu:broadwell', 'cpu:broadwell'],
       ['cpu:broadwell nvcap:5.2', 'cpu:broadwell,nvcap:5.2'],
-    ])('%s: %s', async (host, line) => {
+    ])('on a host with %s it runs the entry %s', async (host, line) => {
       await metahub.restart(host);
       await dockerd.pull('qnib/bench');
       expect(await dockerd.run('qnib/bench')).toBe(lineOf(line));
@@ -97,7 +97,7 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'images that no regist
     test.each([
       ['cpu:broadwell', 'any'],
       ['cpu:skylake_avx512', 'AVX-512'],
-    ])('%s: %s', async (host, line) => {
+    ])('on a host with %s it runs the entry %s', async (host, line) => {
       await metahub.restart(host);
       await dockerd.pull('acme/solver:v1.2');
       expect(await dockerd.run('acme/solver:v1.2')).toBe(lineOf(line));

@@ -9,7 +9,7 @@ import { openSkopeo } from '../support/skopeo.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
 // What the other end-to-end tests are to be held against: the same images, straight from the registry.
-describeWith(['root', 'docker-registry', 'gcc'], 'straight from a registry, whatever the host', () => {
+describeWith(['root', 'docker-registry', 'gcc'], 'a runtime that pulls straight from a registry', () => {
   let workplace: Workplace;
   let registry: DockerRegistry;
   let images: ImageSet;
