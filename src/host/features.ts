@@ -115,8 +115,8 @@ export function parseInstanceType(name: string): InstanceType {
   return { type: name };
 }
 
-/** The order of kinds in a list of features. Kinds that an operator defined come last, as written. */
-const KINDS_IN_ORDER: readonly string[] = [
+/** Kinds of features that detection can find, in the order of a list of features. Kinds of an operator come last. */
+export const DETECTED_KINDS: readonly string[] = [
   'cpu',
   'level',
   'cpuvendor',
@@ -141,7 +141,7 @@ const KINDS_IN_ORDER: readonly string[] = [
 
 /** True when detection can find features of this kind. Any other kind is defined by an operator. */
 export function isDetectedKind(kind: string): boolean {
-  return KINDS_IN_ORDER.includes(kind);
+  return DETECTED_KINDS.includes(kind);
 }
 
 /** Kinds whose values are versions. An image demands a minimum version or a range. */
@@ -217,8 +217,8 @@ export function claimedFeatures(lines: readonly string[]): {
 /** Each feature once, sorted by kind; within a kind in the given order. */
 export function uniqueFeatures(features: readonly string[]): readonly string[] {
   const ranked = [...new Set(features)].map((text) => {
-    const at = KINDS_IN_ORDER.indexOf(parseFeature(text)?.kind ?? '');
-    return { text, rank: at === -1 ? KINDS_IN_ORDER.length : at };
+    const at = DETECTED_KINDS.indexOf(parseFeature(text)?.kind ?? '');
+    return { text, rank: at === -1 ? DETECTED_KINDS.length : at };
   });
   return ranked.sort((a, b) => a.rank - b.rank).map(({ text }) => text);
 }

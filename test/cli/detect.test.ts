@@ -264,8 +264,8 @@ describe('metahub detect reports an error in one line, with a next step', () => 
     expect(stdout).toContain('only baseline');
   });
 
-  test('exits with 1 for a value that the host does not have', async () => {
-    expect(await detect(BROADWELL, 'nvcap')).toMatchObject({ status: 1, stdout: '' });
+  test.each(['nvcap', 'nvptx'])('exits with 1 for %s, which the host does not have', async (name) => {
+    expect(await detect(BROADWELL, name)).toMatchObject({ status: 1, stdout: '' });
   });
 });
 

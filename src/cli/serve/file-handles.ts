@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import type { Log } from '../../lib/log.ts';
 import { DEFAULT_LIMITS } from '../../server/connections.ts';
 
@@ -8,10 +8,13 @@ const RESERVED = 32;
 const PER_CONNECTION = 3;
 const CONNECTIONS_MIN = 8;
 
-/** How many files this process may open (RLIMIT_NOFILE); undefined where nobody can tell, or there is no limit. */
-async function openFilesMax(): Promise<number | undefined> {
+/**
+ * Returns the soft limit of open files (RLIMIT_NOFILE); undefined when there is no limit, or no /proc.
+ * @see proc_pid_limits(5)
+ */
+export function openFilesMax(): number | undefined {
   try {
-    const [, soft] = /^Max open files\s+(\d+)/m.exec(await readFile('/proc/self/limits', 'latin1')) ?? [];
+    const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? [];
     return soft === undefined ? undefined : Number(soft);
   } catch {
     return undefined;
@@ -25,8 +28,8 @@ export function connectionsWithin(handles: number): number {
 }
 
 /** Returns the limit of connections that the limit of open files allows. Logs when it is lower than usual. */
-export async function readConnectionsMax(log: Log): Promise<number> {
-  const handles = await openFilesMax();
+export function readConnectionsMax(log: Log): number {
+  const handles = openFilesMax();
   if (handles === undefined) return DEFAULT_LIMITS.connections;
   const connections = connectionsWithin(handles);
   if (connections < DEFAULT_LIMITS.connections) {

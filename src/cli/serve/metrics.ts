@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import type { HostProfile } from '../../host/profile.ts';
 import type { SharedState } from '../../lib/shared-state.ts';
 import type { CacheOptions, CacheResult } from '../../mirror/cache-options.ts';
@@ -7,6 +7,7 @@ import type { Registry } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import type { Metrics } from '../../server/metrics.ts';
 import type { RegistryHealth, ReloadResult } from '../../server/status-facts.ts';
+import { openFilesMax } from './file-handles.ts';
 
 /** Counts the results of the cache, for `/metrics` and for the status page. */
 export interface CacheResultCount {
@@ -145,16 +146,6 @@ function countOf(folder: string): number {
   }
 }
 
-/** Returns the soft limit of open files. @see proc_pid_limits(5) */
-function openFilesMax(): number {
-  try {
-    const limits = readFileSync('/proc/self/limits', 'utf8');
-    return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]);
-  } catch {
-    return Number.NaN;
-  }
-}
-
 /**
  * Registers the metrics of the process, under the names that the client libraries of Prometheus use.
  * @see https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics
@@ -170,7 +161,7 @@ export function registerProcessMetrics(metrics: Metrics): void {
   );
   metrics.gauge('process_start_time_seconds', 'When the process started, in Unix time.', () => startSeconds);
   metrics.gauge('process_open_fds', 'Open file descriptors.', () => countOf('/proc/self/fd'));
-  metrics.gauge('process_max_fds', 'Limit of open file descriptors.', openFilesMax);
+  metrics.gauge('process_max_fds', 'Limit of open file descriptors.', () => openFilesMax() ?? Number.NaN);
   metrics.gauge(
     'nodejs_heap_size_used_bytes',
     'Heap in use, in bytes.',

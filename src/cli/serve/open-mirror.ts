@@ -177,7 +177,7 @@ async function openOver(
     push,
     hasLogins,
     ...{ names: ownNames(values), proxies: values.proxies, filterReferrers },
-    limits: { connections: await readConnectionsMax(log) },
+    limits: { connections: readConnectionsMax(log) },
     degraded: () =>
       shared?.trouble === undefined ? undefined : `cannot reach the shared state: ${shared.trouble}`,
     // Only clients with a login may see image names, so a site does not show them here.

@@ -151,13 +151,11 @@ const KINDS: ReadonlySet<string> = new Set(['nvcap', 'gfx', 'gpu', 'accel', 'jet
  * everything they imply.
  */
 function namesOf({ cpu, platform, features }: HostProfile): readonly string[] {
-  const greatest = Number(/^v([1-4])$/.exec(platform.variant ?? '')?.[1] ?? 0);
-  const levels = Array.from({ length: greatest }, (_, at) => `x86-64-v${greatest - at}`);
   const others = features
     .map(parseFeature)
     .filter((feature) => feature !== undefined && KINDS.has(feature.kind))
     .map((feature) => `${feature?.kind}${feature?.value}`);
-  return [...new Set([...cpu.compatible, ...levels, ...others])];
+  return [...new Set([...cpu.compatible, ...levelsUpTo(platform.variant), ...others])];
 }
 
 /**
@@ -259,11 +257,12 @@ export function renderNfd(profile: HostProfile): string {
     add(`${feature.kind}.${feature.value}`, 'true');
   }
   for (const name of profile.cpu.compatible) add(`cpu.${name}`, 'true');
-  for (const level of lowerLevels(profile.platform.variant)) add(`level.${level}`, 'true');
+  for (const level of levelsUpTo(profile.platform.variant)) add(`level.${level}`, 'true');
   return [...labels].map(([name, value]) => `${NFD_NAMESPACE}${name}=${value}\n`).join('');
 }
 
-function lowerLevels(variant: string | undefined): readonly string[] {
+/** Returns the level of this variant and those below it, the highest first; none for other architectures. */
+function levelsUpTo(variant: string | undefined): readonly string[] {
   const greatest = Number(/^v([1-4])$/.exec(variant ?? '')?.[1] ?? 0);
   return Array.from({ length: greatest }, (_, at) => `x86-64-v${greatest - at}`);
 }

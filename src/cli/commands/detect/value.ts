@@ -1,6 +1,6 @@
 import { COMPILER_NAMES, flagsForHost, parseCompiler } from '../../../host/compiler-flags.ts';
 import { effectiveCpu } from '../../../host/effective-flags.ts';
-import { parseFeature } from '../../../host/features.ts';
+import { DETECTED_KINDS, isDetectedKind, parseFeature } from '../../../host/features.ts';
 import { formatReason, whyNot } from '../../../host/why-not.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import type { DetectedHost } from '../../detect-host.ts';
@@ -22,25 +22,6 @@ const VALUES: Readonly<Record<string, (host: DetectedHost) => readonly (string |
   features: ({ profile }) => profile.features,
 };
 
-/** Kinds of features that a host may have. Any other word that is not in `VALUES` is a mistake. */
-const KINDS: readonly string[] = [
-  ...[
-    'level',
-    'cpuvendor',
-    'nvcap',
-    'gfx',
-    'accel',
-    'jetson',
-    'nvdriver',
-    'cuda',
-    'fabric',
-    'smt',
-    'kernel',
-    'glibc',
-  ],
-  ...['instType', 'instSize', 'instHT'],
-];
-
 /**
  * Returns the lines that answer one word.
  * @throws {UserError} status 2 for an unknown word, 1 when the host has nothing of that kind.
@@ -49,7 +30,7 @@ export function renderValue(name: string, host: DetectedHost, json: boolean): st
   const values = valuesNamed(name, host);
   if (values === undefined) {
     throw new UserError(`detect has no value “${name}”`, {
-      nextStep: `Ask for one of ${[...new Set([...Object.keys(VALUES), ...KINDS])].join(', ')}.`,
+      nextStep: `Ask for one of ${[...new Set([...Object.keys(VALUES), ...DETECTED_KINDS])].join(', ')}.`,
       exitStatus: 2,
     });
   }
@@ -67,7 +48,7 @@ function valuesNamed(name: string, host: DetectedHost): readonly string[] | unde
     .map(parseFeature)
     .filter((feature) => feature?.kind === name)
     .map((feature) => feature?.value ?? '');
-  return values.length > 0 || KINDS.includes(name) ? values : undefined;
+  return values.length > 0 || isDetectedKind(name) ? values : undefined;
 }
 
 /**
