@@ -102,7 +102,8 @@ class SiteAdmission implements AdmissionController {
   #objection({ identity, grants }: KnownLogin, arrival: RequestContext): RegistryError | undefined {
     const { repository, headers, action = 'pull' } = arrival;
     if (repository === undefined) return undefined;
-    if (!this.#allows(identity, repository, action)) {
+    const { mayPull, mayPush } = this.#options.rightsOf(identity);
+    if (!(action === 'pull' ? mayPull : mayPush)(repository)) {
       return new RegistryError(
         'DENIED',
         `${identity.login} may not ${action} ${repository.host}/${repository.name}`,
@@ -116,19 +117,11 @@ class SiteAdmission implements AdmissionController {
     });
   }
 
-  /** The login of a machine type only pulls, because its password is stored on the machines. */
-  #allows(identity: AccountIdentity, repository: Repository, action: 'pull' | 'push'): boolean {
-    const { mayPull, mayPush } = this.#options.rightsOf(identity);
-    if (action === 'pull') return mayPull(repository);
-    return identity.login === identity.account.user && mayPush(repository);
-  }
-
   #admissionOf(identity: AccountIdentity): Admission {
     const known = this.#admissions.get(identity);
     if (known !== undefined) return known;
     const { login, features } = identity;
-    const { access, mayPull } = this.#options.rightsOf(identity);
-    const mayPush = (repository: Repository) => this.#allows(identity, repository, 'push');
+    const { access, mayPull, mayPush } = this.#options.rightsOf(identity);
     const key = JSON.stringify([features, access?.partition]);
     const view = () => this.#viewOf(features);
     let registry: Registry | undefined;

@@ -70,13 +70,13 @@ export function isGranted(
 /** What a login may pull and push, and which clients may share its stored content. */
 interface Permissions {
   readonly mayPull: (repository: Repository) => boolean;
-  /** Rights of the account. The gate refuses pushes of a machine type's login. */
+  /** Never for the login of a machine type, because its password is stored on the machines. */
   readonly mayPush: (repository: Repository) => boolean;
   /** Undefined: it sees everything that the mirror's own upstream logins fetch. */
   readonly access: Access | undefined;
 }
 
-export type PermissionsOf = (identity: Pick<AccountIdentity, 'account' | 'token'>) => Permissions;
+export type PermissionsOf = (identity: Pick<AccountIdentity, 'login' | 'account' | 'token'>) => Permissions;
 
 /**
  * Returns the partition of stored content. Accounts with equal rights share what the mirror's own upstream
@@ -106,22 +106,26 @@ function keyOf(account: RepositoryPatterns, token: RepositoryPatterns | undefine
   return shortHash(JSON.stringify([ofAccount, shortHash(token.canonical)]));
 }
 
+/** Computes the permissions of the account's own login, and those of its machine types' logins. */
+function permissionsOf(account: Account, token: AccessToken | undefined) {
+  const own = createRepositoryPatterns(account.repositories);
+  const narrower = token?.repositories && createRepositoryPatterns(token.repositories);
+  const pushed = createRepositoryPatterns(account.push);
+  const isNarrowed = (repository: Repository) => narrower?.matches(repository) === false;
+  const ofAccount: Permissions = {
+    mayPull: (repository) => own.matches(repository) && !isNarrowed(repository),
+    mayPush: (repository) => token?.push !== false && pushed.matches(repository) && !isNarrowed(repository),
+    access: accessOf(account, keyOf(own, narrower)),
+  };
+  return { ofAccount, ofMachine: { ...ofAccount, mayPush: () => false } };
+}
+
 /** Creates the function that computes permissions, once for each account and token object. */
 export function createPermissions(): PermissionsOf {
-  const known = new WeakMap<Account | AccessToken, Permissions>();
-  return ({ account, token }) => {
-    const before = known.get(token ?? account);
-    if (before) return before;
-    const own = createRepositoryPatterns(account.repositories);
-    const narrower = token?.repositories && createRepositoryPatterns(token.repositories);
-    const pushed = createRepositoryPatterns(account.push);
-    const isNarrowed = (repository: Repository) => narrower?.matches(repository) === false;
-    const permissions: Permissions = {
-      mayPull: (repository) => own.matches(repository) && !isNarrowed(repository),
-      mayPush: (repository) => token?.push !== false && pushed.matches(repository) && !isNarrowed(repository),
-      access: accessOf(account, keyOf(own, narrower)),
-    };
-    known.set(token ?? account, permissions);
-    return permissions;
+  const computed = new WeakMap<Account | AccessToken, ReturnType<typeof permissionsOf>>();
+  return ({ login, account, token }) => {
+    const known = computed.get(token ?? account) ?? permissionsOf(account, token);
+    computed.set(token ?? account, known);
+    return login === account.user ? known.ofAccount : known.ofMachine;
   };
 }

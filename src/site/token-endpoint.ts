@@ -63,7 +63,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
    */
   function grantsFor(identity: AccountIdentity, scopes: readonly string[]): readonly Grant[] {
     const { mayPull, mayPush } = rightsOf(identity);
-    const { repositories, push, user } = identity.account;
+    const { repositories, push } = identity.account;
     const hosts = hostsNamed([...repositories, ...push]);
     return parseScopes(scopes).flatMap(({ type, name, actions }) => {
       const names = [name, ...hosts.map((host) => `${host}/${name}`)];
@@ -71,7 +71,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
       const wants = (action: string) => actions.includes(action) || actions.includes('*');
       const granted = [
         ...(wants('pull') && named.some(mayPull) ? ['pull'] : []),
-        ...(wants('push') && identity.login === user && named.some(mayPush) ? ['push'] : []),
+        ...(wants('push') && named.some(mayPush) ? ['push'] : []),
       ];
       return granted.length === 0 ? [] : [{ type, name, actions: granted }];
     });

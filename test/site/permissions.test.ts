@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Account } from '../../src/site/account.ts';
 import { readMachineFile } from '../../src/site/machine-file.ts';
-import { createPermissions } from '../../src/site/permissions.ts';
+import { createPermissions, repositoryNamed } from '../../src/site/permissions.ts';
 import { hashed } from '../support/site.ts';
 
 /** An account with upstream logins of its own, as its file says, and as these changes have it. */
@@ -10,7 +10,7 @@ async function accountWith(changes: Partial<Account> = {}): Promise<Account> {
   return { ...readMachineFile(text, 'one.yaml'), loginsStamp: 'first', ...changes };
 }
 
-const accessOf = (account: Account) => createPermissions()({ account }).access;
+const accessOf = (account: Account) => createPermissions()({ login: account.user, account }).access;
 
 const CHANGES: readonly [string, () => Promise<Partial<Account>>][] = [
   ['names', async () => ({ user: 'two' })],
@@ -45,4 +45,19 @@ test('accounts without upstream logins of their own share content when their pat
     one?.partition,
   );
   expect(accessOf(await accountWith({ upstreamLogins: undefined }))).toBeUndefined();
+});
+
+test('createPermissions() lets the login of a machine type pull, and never push', async () => {
+  const account = await accountWith({ push: ['**'] });
+  const rightsOf = createPermissions();
+  const repository = repositoryNamed('lab/app');
+  if (repository === undefined) throw new Error('no repository');
+  for (const [login, pushes] of [
+    ['one-gpu', false],
+    ['one', true],
+    ['one-gpu', false],
+  ] as const) {
+    const { mayPull, mayPush } = rightsOf({ login, account });
+    expect([login, mayPull(repository), mayPush(repository)]).toEqual([login, true, pushes]);
+  }
 });

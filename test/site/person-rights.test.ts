@@ -100,7 +100,7 @@ function site(given?: string) {
   };
   const rights = () => {
     const account = withGroups(readMachineFile(text ?? '', FILE), GROUPS);
-    const { mayPull, mayPush } = createPermissions()({ account });
+    const { mayPull, mayPush } = createPermissions()({ login: account.user, account });
     const those = (may: typeof mayPull) =>
       ['hpc', 'ml', 'own', 'other'].filter((name) => {
         const repository = repositoryNamed(`${name}/a`);
