@@ -4,8 +4,8 @@ import { shown } from '../lib/schema.ts';
 import type { PasswordHash } from './password.ts';
 
 /**
- * A user name that describes the machine: `site/cpu#zen4,nvcap#9.0` is the account `site` on a machine with the features
- * `cpu:zen4` and `nvcap:9.0`. `#` replaces the colon, which would end a user name of HTTP's Basic scheme.
+ * A user name that describes the machine: `site/cpu#zen4,nvcap#9.0` is the account `site` on a machine with the
+ * features `cpu:zen4` and `nvcap:9.0`. `#` replaces the colon, which would end a user name in HTTP Basic.
  * @see https://www.rfc-editor.org/rfc/rfc7617#section-2
  */
 export interface Selector {

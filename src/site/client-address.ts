@@ -36,14 +36,14 @@ export function clientAddressBehind(
   };
 }
 
-/** Returns the URL at which clients reach this site, `https://hub.example.org`; undefined when the request does not name it. */
+/** Returns the URL of this site, `https://hub.example.org`; undefined when the request does not tell it. */
 export type SiteUrl = (headers: IncomingHttpHeaders) => string | undefined;
 
 const HOST = /^[A-Za-z0-9.-]+(?::\d{1,5})?$|^\[[0-9A-Fa-f:.]+\](?::\d{1,5})?$/;
 
 /**
- * Builds the site's URL from the Host header and the scheme that a proxy reports. A client that forges them misleads only
- * itself.
+ * Builds the site's URL from the Host header and the scheme that a proxy reports. A client that forges them
+ * misleads only itself.
  */
 export function siteUrlFrom(options: { readonly url?: string | undefined; readonly tls: boolean }): SiteUrl {
   const fixed = options.url?.replace(/\/+$/, '');

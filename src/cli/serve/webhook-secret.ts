@@ -18,8 +18,7 @@ const SECRET = /^whsec_([A-Za-z0-9+/]+={0,2})$/;
  * Reads the secrets of a file, one on each line: `whsec_` and 24 to 64 bytes in base64. There are two while a
  * receiver changes its secret.
  * @throws {WebhookSecretError}
- * @see
- * https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#signature-scheme
+ * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#signature-scheme
  */
 export async function readWebhookSecrets(path: string): Promise<readonly Buffer[]> {
   const text = await readPrivateFile(path);

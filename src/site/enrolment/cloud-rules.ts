@@ -18,13 +18,13 @@ function readMaxAge(written: string): number | undefined {
 /** Maps instances of a cloud to an account and its machine types. */
 export const CloudEnrolment = fields({
   cloud: choice('aws', 'azure', 'gcp'),
-  /** Path of the cloud's public keys: RSA certificates (aws) or certificates of authorities (azure) in PEM, or a JWKS (gcp). */
+  /** Path of public keys: RSA certificates (aws) or certificates of authorities (azure) in PEM, a JWKS (gcp). */
   keys: Text,
   /** AWS account numbers, Azure subscriptions, or names of GCP projects. */
   accounts: Names,
   /** Absent: all regions. */
   regions: v.optional(Names),
-  /** Maximum age of the identity: since the launch (AWS), or since the issue of the document or token (Azure, GCP). */
+  /** Maximum age of the identity: since the launch (aws), or since the issue of the document (azure) or token (gcp). */
   maxAge: v.optional(
     v.pipe(
       v.string(),
@@ -33,7 +33,7 @@ export const CloudEnrolment = fields({
     '1h',
   ),
   account: Name,
-  /** Pattern of the instance type (aws), VM ID (azure) or instance name (gcp) -> machine type; the first match counts. */
+  /** Pattern of instance type (aws), VM ID (azure) or instance name (gcp) -> machine type; the first match counts. */
   types: mapOf(Text, Name),
 });
 

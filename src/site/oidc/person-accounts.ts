@@ -73,7 +73,7 @@ export class PersonAccounts {
     this.#options = options;
   }
 
-  /** Opens or creates the person's account, and updates it from the claims. @throws {PersonRefusedError, ConfigError} */
+  /** Opens or creates the person's account, and updates it from the claims. @throws {PersonRefusedError | ConfigError} */
   async open(person: Person): Promise<Account> {
     const admin = this.#admin();
     const found = (await admin.ownAccounts()).find(({ user }) => user === person.user);

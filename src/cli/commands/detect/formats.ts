@@ -242,8 +242,7 @@ const LABEL = /^(?=.{1,63}$)[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?$/;
  * Formats the profile as a feature file of node-feature-discovery: `kind=value` for the best of each kind,
  * and `kind.value=true` for everything that the host runs, so that a node selector can name an ancestor.
  * Omits features that are not valid as labels.
- * @see
- * https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#local-feature-source
+ * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#local-feature-source
  */
 export function renderNfd(profile: HostProfile): string {
   const labels = new Map<string, string>();

@@ -4,7 +4,7 @@ import { counted, gibText } from '../../../lib/text.ts';
 /** Rows for people. Selection does not need them. */
 export type InventoryRows = readonly { readonly label: string; readonly lines: readonly string[] }[];
 
-/** Reads the inventory with systeminformation, which runs programs (dmidecode, lsblk …). Omits missing values. */
+/** Reads the inventory with systeminformation, which runs programs (dmidecode, lsblk …). Omits gaps. */
 export async function readInventory(): Promise<InventoryRows> {
   const system = await import('systeminformation');
   const [machine, board, firmware, memory, disks, links] = await Promise.all([
