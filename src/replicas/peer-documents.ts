@@ -42,6 +42,7 @@ export function replicaId(hostName: string, data: string): string {
     .slice(0, 16);
 }
 
+/** Shares this replica's document with the other replicas, and receives theirs. */
 export function sharePeerDocuments<T>(options: PeerDocumentsOptions<T>): PeerDocuments<T> {
   const { state, name, schema, replica, own, delayMs } = options;
   const documents = new LRUCache<string, { readonly document: T }>({ max: PEERS_MAX });

@@ -38,6 +38,7 @@ export function readState(files: ConfigFiles): SetupState {
   return { urls: [...urls, ...(url === undefined ? [] : [url])], files: changed ?? {} };
 }
 
+/** Writes the record; removes its folder when there is nothing to record. */
 export async function writeState(root: string, state: SetupState): Promise<void> {
   if (Object.keys(state.files).length === 0) {
     rmSync(locate(root, STATE_FOLDER), { recursive: true, force: true });

@@ -35,6 +35,7 @@ const END = '# metahub: end';
 const BLOCK = /^[ \t]*# metahub: begin\b[^\n]*\n[\s\S]*?^[ \t]*# metahub: end[ \t]*(?:\n|$)/gm;
 const REPLACED = /^[^\n]*# metahub: replaces ([^\n]*)$/gm;
 
+/** Formats lines between the marks, so that {@link withoutMarks} finds them. */
 export function markedBlock(lines: readonly string[]): string {
   return [BEGIN, ...lines, END, ''].join('\n');
 }

@@ -222,6 +222,7 @@ export function enrolmentHashOf(text: string): string | undefined {
   return ENROLMENT.test(text) ? hashOf(text) : undefined;
 }
 
+/** True when the token has expired. @param nowMs milliseconds of the wall clock */
 export function isExpired({ expiresMs }: AccessToken, nowMs: number): boolean {
   return expiresMs !== undefined && nowMs >= expiresMs;
 }

@@ -19,6 +19,7 @@ export function checkGroupName(name: string): void {
   );
 }
 
+/** The error for a group that does not exist. */
 export function missingGroup(name: string, file: string): ConfigError {
   return new ConfigError('missing', `there is no group ${name}`, { file });
 }

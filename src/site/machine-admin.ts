@@ -284,6 +284,7 @@ class FolderAdmin implements MachineAdmin {
   }
 }
 
+/** Changes the files of the reader's folder, which this process serves. */
 export function createMachineAdmin(reader: MachineReader, options: MachineAdminOptions = {}): MachineAdmin {
   return new FolderAdmin(reader, options);
 }

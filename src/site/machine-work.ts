@@ -43,6 +43,7 @@ export function doMachineWork(work: MachineWork): MachineResult<MachineWork['kin
   }
 }
 
+/** Does the work on a thread. A ConfigError becomes plain data, because errors lose their fields between threads. */
 export function replyToMachineWork(work: MachineWork): MachineReply {
   try {
     return { kind: 'done', result: doMachineWork(work) };

@@ -152,6 +152,7 @@ export const CacheSize = v.pipe(
   v.transform((read) => (read === 'auto' ? undefined : read)),
 );
 
+/** Formats the cache size for the configuration file. */
 export function formatCacheSize(sizeBytes: number | undefined): string {
   return sizeBytes === undefined ? 'auto' : formatSize(sizeBytes);
 }

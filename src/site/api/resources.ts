@@ -50,6 +50,7 @@ export const ACCOUNT = v.object({
   hasUpstreamLogins: described(v.boolean(), 'true: MetaHub pulls for it with its own upstream logins'),
 });
 
+/** Returns the resource of an account. Its state includes the hash of the password. */
 export function accountResource(account: Account): ApiResource {
   const { user, role, password, repositories, push, groups, managesMachines, upstreamLogins } = account;
   const body: v.InferOutput<typeof ACCOUNT> = {

@@ -76,6 +76,7 @@ function cursorIn(written: string | null): string | undefined {
   throw wrongQuery('cursor must come from a Link header');
 }
 
+/** Encodes the key of the last item for the `cursor` of the next request. */
 export function cursorOf(key: string): string {
   return Buffer.from(key).toString('base64url');
 }

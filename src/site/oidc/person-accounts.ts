@@ -15,6 +15,7 @@ export type PersonRefusal = Extract<
   'no-rule' | 'no-account' | 'account-of-another' | 'not-writable'
 >;
 
+/** The provider has authenticated the person, but the site refuses them. */
 export class PersonRefusedError extends Error {
   override readonly name = 'PersonRefusedError';
   readonly code: PersonRefusal;

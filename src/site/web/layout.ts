@@ -97,6 +97,7 @@ ${body}
 `.markup;
 }
 
+/** Formats a section of a page with its heading. */
 export function cardOf(title: Html | string, ...body: readonly (Html | undefined)[]): Html {
   return html`<section class="card whole"><h2>${title}</h2>${body}</section>`;
 }
@@ -122,6 +123,7 @@ export function patternsOf(patterns: readonly string[]): Html {
   return html`${patterns.map((pattern) => html`<span class="feature">${pattern}</span>`)}`;
 }
 
+/** Formats the features of a machine. */
 export function featuresOf(features: readonly string[]): Html {
   if (features.length === 0) return html`<span class="dim">no features</span>`;
   return html`${features.map((feature) => html`<span class="feature">${feature}</span>`)}`;
@@ -135,10 +137,12 @@ const TONES: Readonly<Record<AnswerVerdict, string>> = {
   failed: 'bad',
 };
 
+/** Formats a verdict with its colour. */
 export function chipOf(verdict: AnswerVerdict): Html {
   return html`<span class="chip ${TONES[verdict]}">${verdict}</span>`;
 }
 
+/** Formats a time: to the minute, in UTC. */
 export function timeOf(at: string): Html {
   return html`<time datetime="${at}">${at.slice(0, 16).replace('T', ' ')} UTC</time>`;
 }
@@ -149,6 +153,7 @@ export function linkTo(path: string, query: Readonly<Record<string, string | und
   return `${WEB_PATH}${path}${written.length === 0 ? '' : `?${new URLSearchParams(written)}`}`;
 }
 
+/** Formats a message about the result of a request, which screen readers announce. */
 export function alertOf(tone: 'ok' | 'warn' | 'bad', ...body: readonly (Html | string)[]): Html {
   return html`<p class="card whole alert ${tone}" role="status">${body}</p>`;
 }

@@ -9,6 +9,7 @@ import type { WebAudit } from './web-audit.ts';
 
 const BY_ID = new Map(API_OPERATIONS.map((operation) => [operation.id, operation]));
 
+/** Finds an operation of the API by its id. @throws {ApiProblem} when no page can run it */
 export function operationOf(id: string): ApiOperation {
   const found = BY_ID.get(id);
   if (found?.run === undefined) throw new ApiProblem('no-resource', 'there is no such page');
@@ -78,6 +79,7 @@ export class OperationRunner {
   }
 }
 
+/** Returns the entity tag of a resource. */
 export function tagOf({ body, state }: ApiResource): string {
   return entityTagOf(jsonText(body), state);
 }

@@ -44,6 +44,7 @@ export interface FormParams {
   readonly name: string;
 }
 
+/** Splits a field into words, at commas and white space. */
 export function words(text: string | null): readonly string[] {
   return (text ?? '').split(/[\s,]+/).filter((word) => word !== '');
 }

@@ -174,6 +174,7 @@ export const EXAMPLE_HOSTS: readonly ExampleHost[] = [
   { name: 'Grace', features: ['cpu:neoverse_v2', 'nvcap:9.0', 'nvdriver:580.95.05', 'cuda:13.0'] },
 ];
 
+/** Returns the profile of an example host. */
 export function exampleProfile({ features }: ExampleHost): HostProfile {
   return profileOfFeatures(features);
 }

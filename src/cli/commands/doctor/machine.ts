@@ -28,6 +28,7 @@ async function outputOf(program: string, ...args: readonly string[]): Promise<st
   }
 }
 
+/** Checks that the file system of the cache has free space, or that of `/` while the cache has no folder. */
 export function diskCheck(dataFolder: string): Check {
   return {
     name: 'disk',

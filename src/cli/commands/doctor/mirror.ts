@@ -23,6 +23,7 @@ async function said(answer: Response): Promise<string> {
   }
 }
 
+/** Returns the checks of the mirror at `url`: it answers, has this version, and delivers a pull. */
 export function mirrorChecks(url: string): readonly Check[] {
   return [
     {
