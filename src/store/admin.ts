@@ -2,10 +2,9 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../oci/digest.ts';
 import type { Eviction } from './eviction.ts';
-import { digestOfRecordFile, type Layout } from './layout.ts';
+import { digestOfRecordFile, type ImageIndexFile, type Layout } from './layout.ts';
 import { diskBytesOf } from './lru-index.ts';
 import type { ContentKind, Records } from './metadata.ts';
-import type { ImageIndexFile } from './oci-index.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { TagFiles } from './tags.ts';
 

@@ -8,7 +8,7 @@ import { MANIFEST_MAX_BYTES, type Manifest } from '../oci/registry.ts';
 import type { BestEffortWrites, DiskHealth } from './disk.ts';
 import type { Eviction } from './eviction.ts';
 import { readAt } from './file-io.ts';
-import type { Layout } from './layout.ts';
+import type { ImageIndexFile, Layout } from './layout.ts';
 import {
   type ContentKind,
   type ContentRecord,
@@ -16,7 +16,6 @@ import {
   type Records,
   type Visibility,
 } from './metadata.ts';
-import type { ImageIndexFile } from './oci-index.ts';
 import type { OpenFiles } from './open-files.ts';
 
 /** Limit of manifests in memory, in bytes: about ten thousand manifests. */

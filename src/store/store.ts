@@ -9,10 +9,9 @@ import { createBestEffortWrites, createDiskHealth, FreeSpaceFloor } from './disk
 import { Eviction } from './eviction.ts';
 import { BufferPool } from './file-io.ts';
 import { createHasher } from './hasher.ts';
-import { layoutOf, prepareLayout } from './layout.ts';
+import { createImageIndexFile, layoutOf, prepareLayout } from './layout.ts';
 import { ManifestStore } from './manifests.ts';
 import { createRecords, Visibility } from './metadata.ts';
-import { createImageIndexFile } from './oci-index.ts';
 import { OpenFiles } from './open-files.ts';
 import { createTagFiles } from './tags.ts';
 
