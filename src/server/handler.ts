@@ -12,7 +12,14 @@ import { type Admitting, ArrivingRequest, type HeadStart, shareOf } from './arri
 import { answerBlob } from './blobs.ts';
 import type { Limits, PipelineQueue } from './connections.ts';
 import { answerReferrers, answerTags, type FilterReferrers } from './lists.ts';
-import { ageHeader, fetchManifest, noteFailure, noteSent, sendManifest } from './manifests.ts';
+import {
+  ageHeader,
+  fetchManifest,
+  noteFailure,
+  noteSent,
+  type ResponseCache,
+  sendManifest,
+} from './manifests.ts';
 import type { Metrics } from './metrics.ts';
 import type { Pages } from './pages.ts';
 import { servePush } from './push-requests.ts';
@@ -37,7 +44,6 @@ import {
   overloaded,
   sendDocument,
 } from './response.ts';
-import type { ResponseCache } from './response-cache.ts';
 import { type HostRules, isPush, type ManifestRoute, parseRoute, type Route } from './routes.ts';
 import { SmallBlobs } from './small-blobs.ts';
 
@@ -65,7 +71,7 @@ export interface RequestHandlerOptions {
   /** True when every request needs a login. */
   readonly hasLogins: boolean;
   /** True while the server drains. Answers then close their connections. */
-  readonly isDraining: () => boolean;
+  readonly state: { readonly isDraining: boolean };
 }
 
 type ApiRoute = Exclude<Route, { kind: 'page' }>;
@@ -103,7 +109,7 @@ class MirrorRequestHandler {
 
   handle(req: IncomingMessage, res: ServerResponse): void {
     const startedMs = performance.now();
-    if (this.#options.isDraining()) res.shouldKeepAlive = false;
+    if (this.#options.state.isDraining) res.shouldKeepAlive = false;
     try {
       // A response that waits for earlier ones has no socket yet (see PipelineQueue).
       const isPlainRequest = res.socket !== null && isPlain(req) && this.#options.isOwnName(req.headers.host);
@@ -155,21 +161,16 @@ class MirrorRequestHandler {
   }
 
   async #serve(req: IncomingMessage, res: ServerResponse, headStart: HeadStart | undefined): Promise<void> {
-    const { limits, hosts, pages, isOwnName } = this.#options;
+    const { limits, hosts, pages, push, isOwnName } = this.#options;
     const logged = headStart?.logged ?? this.#beginLog(req, res);
     try {
       checkSyntax(req, limits);
       const target = req.url ?? '';
       const handler = this.#handlerOf(pathOf(target));
       if (handler) return handler(req, res);
-      if (this.#options.push !== undefined && isPush(req.method ?? '', pathOf(target))) {
+      if (push !== undefined && isPush(req.method ?? '', pathOf(target))) {
         const countInFlight = (share: Share) => this.#countInFlight(res, share);
-        return await servePush(req, res, {
-          ...this.#options,
-          push: this.#options.push,
-          logged,
-          countInFlight,
-        });
+        return await servePush(req, res, { ...this.#options, push, logged, countInFlight });
       }
       if (!isRead(req)) await this.#refuseWithoutLogin(req, res);
       checkRead(req);

@@ -27,7 +27,7 @@ export interface PagesOptions {
   readonly degraded?: (() => string | undefined) | undefined;
   /** Names of this server, besides its addresses and localhost. */
   readonly names: readonly string[];
-  readonly isDraining: () => boolean;
+  readonly state: { readonly isDraining: boolean };
 }
 
 const HTML = 'text/html; charset=utf-8';
@@ -53,16 +53,16 @@ const PAGE_HEADERS = [
 type Page = readonly [status: number, type: string, body: string];
 
 export function createPages(options: PagesOptions): Pages {
-  const { status, runtimes, metrics, gaps, names, isDraining } = options;
+  const { status, runtimes, metrics, gaps, names, state } = options;
   /** A replica that can serve stays ready, even if it lacks something. */
   const readiness = (): Page => {
-    if (isDraining()) return [503, TEXT, `${STOPPING}\n`];
+    if (state.isDraining) return [503, TEXT, `${STOPPING}\n`];
     const degraded = options.degraded?.();
     return [200, TEXT, degraded === undefined ? 'ready\n' : `ready\ndegraded: ${printable(degraded)}\n`];
   };
   const facts = (): PageFacts => ({
     ...status(),
-    ...(isDraining() ? { notReady: STOPPING } : {}),
+    ...(state.isDraining ? { notReady: STOPPING } : {}),
     runtimes: runtimes(),
   });
   const pages: Readonly<Record<string, (query: URLSearchParams) => Page>> = {

@@ -89,11 +89,17 @@ export function isOwnHost(host: string | undefined, names: readonly string[]): b
   return isIP(name) !== 0 || name === 'localhost' || names.some((own) => own.toLowerCase() === name);
 }
 
-/** As {@link isOwnHost}, but remembers the last accepted value: a runtime always sends the same one. */
-export function createHostCheck(names: readonly string[]): (host: string | undefined) => boolean {
+/**
+ * As {@link isOwnHost}, but accepts any host while the mirror serves other machines too, and remembers the last
+ * accepted value: a runtime always sends the same one.
+ */
+export function createHostCheck(
+  names: readonly string[],
+  state: { readonly isForThisMachine: boolean },
+): (host: string | undefined) => boolean {
   let last: string | undefined;
   return (host) => {
-    if (host !== undefined && host === last) return true;
+    if (!state.isForThisMachine || host === undefined || host === last) return true;
     const isOwn = isOwnHost(host, names);
     if (isOwn) last = host;
     return isOwn;

@@ -21,10 +21,10 @@ import {
 } from './connections.ts';
 import { createRequestHandler } from './handler.ts';
 import type { FilterReferrers } from './lists.ts';
+import { createResponseCache } from './manifests.ts';
 import { createEventLoopMonitor, createMetrics, type Metrics } from './metrics.ts';
 import { createPages } from './pages.ts';
 import { createHostCheck } from './request-validation.ts';
-import { createResponseCache } from './response-cache.ts';
 import type { StatusFacts } from './status-facts.ts';
 
 /** Where to listen: an address, or an open socket (socket activation). */
@@ -154,31 +154,28 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
   const metrics = options.metrics ?? createMetrics();
   const { server, renew } = createHttpServer(limits, options.tls, options.push !== undefined);
-  const responseCache = createResponseCache({
-    maxBytes: limits.responseCacheBytes,
-    now: () => performance.now(),
-  });
+  const responseCache = createResponseCache({ maxBytes: limits.responseCacheBytes });
   const accessLog = createAccessLog(log, metrics);
   const pipeline = new PipelineQueue();
   const answerMemory = new FairBudget(limits.answerBytes);
   metrics.gauge('metahub_answer_memory_bytes', 'Large documents being sent.', () => answerMemory.taken);
-  const isOwnHost = createHostCheck(options.names ?? []);
   // On loopback the mirror is for programs of this machine, not for web pages in its browsers, so the name is
   // checked. On a network, and with TLS, clients use names that the settings need not list.
-  let isForThisMachine = false;
-  const isOwnName = (host: string | undefined) => !isForThisMachine || host === undefined || isOwnHost(host);
-  let draining = false;
-  const isDraining = () => draining;
+  const state = { isForThisMachine: false, isDraining: false };
 
   const handle = createRequestHandler({
     ...{ gate, log, pseudonym, limits, responseCache, pipeline, answerMemory, metrics, accessLog },
-    ...{ isDraining, isOwnName, hasLogins: options.hasLogins ?? false },
+    ...{
+      state,
+      isOwnName: createHostCheck(options.names ?? [], state),
+      hasLogins: options.hasLogins ?? false,
+    },
     hosts: { defaultHost, isAllowedHost },
     handlers: options.handlers ?? new Map(),
     push: options.push,
     filterReferrers: options.filterReferrers,
     pages: createPages({
-      ...{ status, metrics, isDraining },
+      ...{ status, metrics, state },
       runtimes: () => accessLog.runtimes(),
       gaps: options.gaps,
       degraded: options.degraded,
@@ -201,11 +198,11 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
     metrics,
     listen: async (target) => {
       const address = await listenAt(server, target);
-      isForThisMachine = isLoopback(address.address) && options.tls === undefined && !options.hasLogins;
+      state.isForThisMachine = isLoopback(address.address) && options.tls === undefined && !options.hasLogins;
       return address;
     },
     drain: async (timeoutMs) => {
-      draining = true;
+      state.isDraining = true;
       await finish(server, timeoutMs, () => {
         log('warning', 'pulls-cut', 'the stop interrupted pulls that took longer than --drain-timeout', {
           connections: connections.count(),
@@ -214,7 +211,7 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
       });
     },
     close: async () => {
-      draining = true;
+      state.isDraining = true;
       const ended = closed(server);
       connections.cut();
       await ended;
