@@ -2,9 +2,8 @@ import { LRUCache } from 'lru-cache';
 import type { HostProfile } from '../host/profile.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Answer, DerivedIndex, RefusalDetail } from '../selection/answer.ts';
+import { type Fit, fitOf, type Note, notesOn } from '../selection/assessment.ts';
 import { demandsText } from '../selection/demands.ts';
-import { type Fit, fitOf } from '../selection/fit.ts';
-import { type Note, notesOn } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 
 /** The chosen entry, with its demands: `cpu:broadwell, nvcap:5.2`. */

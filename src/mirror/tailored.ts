@@ -12,8 +12,7 @@ import {
 } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Answer, DerivedIndex } from '../selection/answer.ts';
-import type { Fit } from '../selection/fit.ts';
-import type { Note } from '../selection/notes.ts';
+import type { Fit, Note } from '../selection/assessment.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import type { ExtraDemands } from '../selection/select.ts';
 import { type ConnectionTests, TEST_REPOSITORY } from './connection-tests.ts';

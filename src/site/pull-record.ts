@@ -4,7 +4,7 @@ import type { HostProfile } from '../host/profile.ts';
 import { entriesAtMost } from '../lib/lru.ts';
 import { formatReference, type Repository, type Tag } from '../oci/reference.ts';
 import type { Admitted, TagOutcome } from '../oci/registry.ts';
-import type { FitKind } from '../selection/fit.ts';
+import type { FitKind } from '../selection/assessment.ts';
 import type { AccountIdentity } from './account.ts';
 
 /** How well the answer to a tag suits the machine (see server/status-facts.ts). */

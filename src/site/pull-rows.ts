@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { reading, type Schema } from '../lib/schema.ts';
 import { parseRepositoryName, parseSourceHost, repositoryAt } from '../oci/reference.ts';
-import { FIT_KINDS } from '../selection/fit.ts';
+import { FIT_KINDS } from '../selection/assessment.ts';
 import { ANSWER_VERDICTS, type PullRows, type RecordedAnswer, type SeenHost } from './pull-record.ts';
 
 /** How replicas write the rows of their records, and which of two rows is the later one. */

@@ -13,7 +13,7 @@ import { readGaps, writeGaps } from '../../src/cli/gap-file.ts';
 import { openGapRecord } from '../../src/cli/serve/gap-record.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseTag, type Tag } from '../../src/oci/reference.ts';
-import type { Fit } from '../../src/selection/fit.ts';
+import type { Fit } from '../../src/selection/assessment.ts';
 import type { Gap } from '../../src/selection/gap-schema.ts';
 import { createMetrics } from '../../src/server/metrics.ts';
 import { metahub } from '../support/cli.ts';

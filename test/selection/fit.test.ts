@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type FitKind, fitOf } from '../../src/selection/fit.ts';
+import { type FitKind, fitOf } from '../../src/selection/assessment.ts';
 import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
 import { select } from '../../src/selection/select.ts';
 import { hostOf } from '../support/host-of.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Note, notesOn } from '../../src/selection/notes.ts';
+import { type Note, notesOn } from '../../src/selection/assessment.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
 import { select } from '../../src/selection/select.ts';
 import { hostOf } from '../support/host-of.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { type Answer, answerFor } from '../../src/selection/answer.ts';
-import { notesOn } from '../../src/selection/notes.ts';
+import { notesOn } from '../../src/selection/assessment.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
 import { hostOf } from '../support/host-of.ts';
 import { digestNamed, documentOf, type EntrySpec, readDocument } from '../support/index-fixture.ts';

@@ -4,7 +4,7 @@ import type { TailoringDecision } from '../../mirror/tailored.ts';
 import { formatReference, type ManifestReference, type Repository } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
-import { NOTE_CODES } from '../../selection/notes.ts';
+import { NOTE_CODES } from '../../selection/assessment.ts';
 import type { Metrics } from '../../server/metrics.ts';
 import { PULL_VERDICTS, type PullVerdict, type RecentDecision } from '../../server/status-facts.ts';
 import type { TagDecision } from '../../site/pull-record.ts';

@@ -3,7 +3,7 @@ import type { Log } from '../../lib/log.ts';
 import type { TailoringDecision } from '../../mirror/tailored.ts';
 import { formatPlatform } from '../../oci/manifest.ts';
 import { formatReference } from '../../oci/reference.ts';
-import { FIT_KINDS, type FitKind } from '../../selection/fit.ts';
+import { FIT_KINDS, type FitKind } from '../../selection/assessment.ts';
 import type { Gap } from '../../selection/gap-schema.ts';
 import type { Metrics } from '../../server/metrics.ts';
 import { readGaps, writeGaps } from '../gap-file.ts';

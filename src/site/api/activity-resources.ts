@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { FIT_KINDS } from '../../selection/fit.ts';
+import { FIT_KINDS } from '../../selection/assessment.ts';
 import { ANSWER_VERDICTS, type RecordedAnswer } from '../pull-record.ts';
 
 const Time = v.pipe(v.string(), v.isoTimestamp());

@@ -1,8 +1,8 @@
 import type { HostProfile } from '../../../host/profile.ts';
 import type { Digest } from '../../../oci/digest.ts';
 import { type Answer, answerFor } from '../../../selection/answer.ts';
+import { type Note, notesOn } from '../../../selection/assessment.ts';
 import type { DerivedForm } from '../../../selection/derived-forms.ts';
-import { type Note, notesOn } from '../../../selection/notes.ts';
 import { type Selection, select } from '../../../selection/select.ts';
 import type { BenchmarkResult } from '../../benchmark-results.ts';
 import { assumed } from '../../detect-host.ts';
