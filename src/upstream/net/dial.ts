@@ -7,8 +7,7 @@ import { LRUCache } from 'lru-cache';
 import { authorityOf, hostOf, isInSubnet, isLoopback, isPublicAddress, portOf } from '../../lib/address.ts';
 import { entriesAtMost } from '../../lib/lru.ts';
 import { basicAuthorization } from '../auth/credentials.ts';
-import { AddressMemory } from './address-memory.ts';
-import type { Resolver } from './resolver.ts';
+import { AddressMemory, type Resolver } from './resolver.ts';
 import { createSessionCache, handshakeFor, type TlsContexts } from './tls.ts';
 
 /** A host to connect to. `host` has no brackets. */
