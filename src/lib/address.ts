@@ -1,4 +1,4 @@
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
 
 /** True for a name or address (without brackets) of this machine's loopback, so that no traffic leaves the machine. */
 export function isLoopback(host: string): boolean {
@@ -226,16 +226,10 @@ export function addressMatcher(proxies: readonly string[]): (address: string) =>
   return (address) => isIP(address) !== 0 && list.check(address, familyOf(address));
 }
 
-/**
- * The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address (a subscriber has at least
- * that).
- */
-export function addressClass(address: string): string {
-  if (!address.includes(':')) return address;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
+/** The eight groups of an IPv6 address; undefined for any other text. */
+function ipv6Groups(address: string): readonly string[] | undefined {
   const [plain = ''] = address.split('%');
-  if (!isIPv6(plain)) return address;
+  if (!isIPv6(plain)) return undefined;
   const [head = '', tail] = plain.toLowerCase().split('::');
   const groups = head === '' ? [] : head.split(':');
   if (tail !== undefined) {
@@ -243,6 +237,23 @@ export function addressClass(address: string): string {
     while (groups.length + after.length < 8) groups.push('0');
     groups.push(...after);
   }
-  const network = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16));
-  return `${network.join(':')}::/64`;
+  return groups.map((group) => Number.parseInt(group, 16).toString(16));
+}
+
+/**
+ * The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address (a subscriber has at least
+ * that).
+ */
+export function addressClass(address: string): string {
+  const plain = withoutMapping(address);
+  const groups = plain.includes(':') ? ipv6Groups(plain) : undefined;
+  return groups === undefined ? plain : `${groups.slice(0, 4).join(':')}::/64`;
+}
+
+/** The network that one party may have all addresses of: the /24 of an IPv4 address, the /48 of an IPv6 address. */
+export function networkClass(address: string): string {
+  const plain = withoutMapping(address);
+  if (isIPv4(plain)) return `${plain.slice(0, plain.lastIndexOf('.'))}.0/24`;
+  const groups = ipv6Groups(plain);
+  return groups === undefined ? plain : `${groups.slice(0, 3).join(':')}::/48`;
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { addressClass, addressMatcher, isLoopback, withoutMapping } from '../lib/address.ts';
+import { addressClass, addressMatcher, isLoopback, networkClass, withoutMapping } from '../lib/address.ts';
 import { FairBudget, NO_SHARE, type Share } from '../lib/fair-budget.ts';
 import type { RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
@@ -218,8 +218,9 @@ const SAID_EVERY_MS = 60_000;
 
 /**
  * Limits the connections of all clients and of each address. An address may have as many as it leaves free for
- * others: half of them when it is alone, fewer when there are several. A reserve is for loopback, so that this
- * node's runtimes and probes still connect when a dozen addresses of the network hold all other connections.
+ * others: half of them when it is alone, fewer when there are several. All addresses of one /24 (IPv6: /48) may have
+ * three times as many as they leave free. A reserve is for loopback, so that this node's runtimes and probes still
+ * connect when a few networks hold all other connections.
  */
 export function boundConnections(
   server: Server,
@@ -233,7 +234,7 @@ export function boundConnections(
   const refused = metrics
     .counter(
       'metahub_connections_refused_total',
-      'Connections refused, by limit: that of all clients or that of one address.',
+      'Connections refused, by limit: that of all clients, or that of one address or its network.',
     )
     .child();
   let sayAgainMs = Number.NEGATIVE_INFINITY;
@@ -254,7 +255,8 @@ export function boundConnections(
   function shareOf(address: string): Share {
     if (isProxy(address)) return NO_SHARE;
     const client = addressClass(address);
-    return { client, source: client };
+    // Addresses of loopback are no network.
+    return { client, source: isLoopback(address) ? client : networkClass(address) };
   }
 
   /** A proxy on loopback stands for clients of the network, so it gets no part of the reserve. */

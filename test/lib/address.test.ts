@@ -5,6 +5,7 @@ import {
   isInSubnet,
   isLoopback,
   isPublicAddress,
+  networkClass,
   resolveReference,
   withQuery,
 } from '../../src/lib/address.ts';
@@ -223,6 +224,18 @@ describe('addressClass', () => {
     ['2001:0db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
   ])('gives %s the class %s', (address, counted) => {
     expect(addressClass(address)).toBe(counted);
+  });
+});
+
+describe('networkClass', () => {
+  test.each([
+    ['192.0.2.255', '192.0.2.0/24'],
+    ['::ffff:192.0.2.1', '192.0.2.0/24'],
+    ['2001:DB8:1:ffff::1', '2001:db8:1::/48'],
+    ['2001:db8::1%eth0', '2001:db8:0::/48'],
+    ['', ''],
+  ])('%s is in %s', (address, network) => {
+    expect(networkClass(address)).toBe(network);
   });
 });
 

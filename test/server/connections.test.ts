@@ -81,7 +81,26 @@ describe('the limit of connections by address', () => {
       return accepted;
     };
     const fill = (connect: Connect) =>
-      Array.from({ length: 20 }, (_, at) => count(connect, `203.0.113.${at + 1}`)).reduce((a, b) => a + b);
+      Array.from({ length: 20 }, (_, at) => count(connect, `203.0.${at}.1`)).reduce((a, b) => a + b);
+
+    test.each([
+      ['/24', (at: number) => `203.0.113.${at + 1}`, '203.0.112.255'],
+      ['/24 of mapped addresses', (at: number) => `::ffff:203.0.113.${at + 1}`, '::ffff:203.0.114.0'],
+      ['/48', (at: number) => `2001:db8:1:${at.toString(16)}::1`, '2001:db8:2::1'],
+    ])('all addresses of one %s leave a quarter to another network', (_name, addressAt, other) => {
+      const connect = bounded();
+      const attackers = Array.from({ length: 40 }, (_, at) => connect(addressAt(at)));
+      expect(attackers.some(({ destroyed }) => destroyed)).toBe(false);
+      const rest = Array.from({ length: 40 }, (_, at) => count(connect, addressAt(at)));
+      // Of 3840 for the network: 2881 taken leave 959 free, and one more would be beyond three times that.
+      expect(40 + rest.reduce((sum, taken) => sum + taken)).toBe(2881);
+      expect(connect(addressAt(250)).destroyed).toBe(true);
+      const elsewhere = connect(other);
+      expect(elsewhere.destroyed).toBe(false);
+      elsewhere.destroy();
+      attackers[0]?.destroy();
+      expect(count(connect, addressAt(250))).toBe(1);
+    });
 
     test('a sixteenth is still reserved for loopback, and no more', () => {
       const connect = bounded();
