@@ -24,6 +24,9 @@ const ENDED_MAX = 10_000;
  */
 const LIST_MAX_BYTES = 740 * 1024;
 
+/** A clock may be set back by so much, or another replica's may differ, and no ended session opens again. */
+const CLOCK_MARGIN_MS = 60 * 60_000;
+
 const User = v.pipe(v.string(), v.maxLength(256));
 const Id = v.pipe(v.string(), v.maxLength(64));
 const ENDED = v.object({ user: User, id: Id, expiresMs: v.number() });
@@ -31,6 +34,8 @@ const ENDED = v.object({ user: User, id: Id, expiresMs: v.number() });
 const LIST = v.pipe(v.array(v.tuple([User, Id, v.number()])), v.maxLength(ENDED_MAX));
 
 type Session = v.InferOutput<typeof ENDED>;
+
+const isOver = ({ expiresMs }: Session, nowMs: number) => expiresMs + CLOCK_MARGIN_MS <= nowMs;
 
 type Row = v.InferOutput<typeof LIST>[number];
 
@@ -70,8 +75,7 @@ export class EndedSessions {
   }
 
   has(id: string): boolean {
-    const session = this.#ended.get(id);
-    return session !== undefined && this.#options.wallClock() < session.expiresMs;
+    return this.#ended.has(id);
   }
 
   /** Ends a session at every replica that is reachable now. The others read the list when they are back. */
@@ -84,7 +88,7 @@ export class EndedSessions {
 
   #add(session: Session): void {
     const nowMs = this.#options.wallClock();
-    if (session.expiresMs <= nowMs || this.#ended.has(session.id)) return;
+    if (isOver(session, nowMs) || this.#ended.has(session.id)) return;
     this.#ended.set(session.id, session);
     this.#listBytes += sizeOf(session);
     const own = this.#byUser.get(session.user) ?? new Set();
@@ -101,7 +105,7 @@ export class EndedSessions {
   }
 
   #forgetExpired(sessions: Iterable<Session>, nowMs: number): void {
-    for (const each of sessions) if (each.expiresMs <= nowMs) this.#forget(each);
+    for (const each of sessions) if (isOver(each, nowMs)) this.#forget(each);
   }
 
   #forget(session: Session | undefined): void {
@@ -131,7 +135,7 @@ export class EndedSessions {
     this.#storing = this.#storing.then(async () => {
       if (shared.trouble !== undefined || !(await this.#read())) return;
       const list = [...this.#ended.values()].map(rowOf);
-      const isSet = await shared.set(`${name} list`, list, lifetimeMs, 'background');
+      const isSet = await shared.set(`${name} list`, list, lifetimeMs + CLOCK_MARGIN_MS, 'background');
       // When two replicas store at the same time, one overwrites the other's list. The message lets each add
       // what the list lacks.
       if (isSet) await shared.publish(`${name} stored`, null);
