@@ -100,3 +100,33 @@ export function isCrossSite({ headers }: IncomingMessage): boolean {
   const { origin, host } = headers;
   return origin !== undefined && origin.replace(/^https?:\/\//, '') !== host;
 }
+
+/** Time limit of a small request body, in milliseconds. */
+const BODY_TIMEOUT_MS = 10_000;
+
+/**
+ * Reads the body of a request; undefined when it has more than `maxBytes`. Destroys a request whose body does not
+ * arrive in time. `onWanted` runs unless the request announces more bytes.
+ */
+export async function readLimited(
+  request: IncomingMessage,
+  maxBytes: number,
+  onWanted = () => {},
+): Promise<Buffer | undefined> {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return undefined;
+  onWanted();
+  const timer = setTimeout(() => request.destroy(), BODY_TIMEOUT_MS);
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  try {
+    // By default, leaving the loop would destroy the request, and its connection, before the answer is sent.
+    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      sizeBytes += chunk.length;
+      if (sizeBytes > maxBytes) return undefined;
+      chunks.push(chunk);
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+  return Buffer.concat(chunks);
+}

@@ -11,7 +11,7 @@ import type { ClientAddress } from './client-address.ts';
 import type { MachineAdmin } from './machine-admin.ts';
 import type { MachineEdit, NewType } from './machine-edit.ts';
 import { machineListOf } from './machine-list.ts';
-import { answering, basicRefusal, readBody, sendJson } from './responses.ts';
+import { answering, basicRefusal, readBody, readJson, sendJson } from './responses.ts';
 
 export interface MachinesEndpointOptions {
   readonly authenticate: Authenticate;
@@ -35,18 +35,14 @@ const STATUS: Readonly<Partial<Record<ConfigErrorCode, number>>> = {
 };
 
 /** `{"name": "type1", "features": ["cpu:broadwell"]}`; the parser of the machine file checks the values. */
-const NewTypeBody = v.pipe(
-  v.string(),
-  v.parseJson(),
-  v.object({
-    name: v.string(),
-    features: v.optional(v.pipe(v.array(v.string()), v.maxLength(FEATURES_MAX)), []),
-  }),
-);
+const NewTypeBody = v.object({
+  name: v.string(),
+  features: v.optional(v.pipe(v.array(v.string()), v.maxLength(FEATURES_MAX)), []),
+});
 
 function readNewType(text: string): NewType {
-  const { success, output } = v.safeParse(NewTypeBody, text);
-  if (success) return output;
+  const type = readJson(text, NewTypeBody);
+  if (type !== undefined) return type;
   throw new RegistryError(
     'NAME_INVALID',
     'the body is not a machine type: send {"name": "…", "features": ["cpu:zen4", …]}',

@@ -1,7 +1,9 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { ConfigError } from '../lib/config-error.ts';
-import { type RequestHandler, sendJson as sendJsonWith } from '../lib/http.ts';
+import { type RequestHandler, readLimited, sendJson as sendJsonWith } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
+import { check, type Schema } from '../lib/schema.ts';
+import { parseStrictJson } from '../lib/strict-json.ts';
 import type { Repository } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { auditReasonOf } from './api/api-problem.ts';
@@ -115,23 +117,27 @@ export function sendJson(
   sendJsonWith(response, status, body, ['Cache-Control', 'no-store', ...Object.entries(headers).flat()]);
 }
 
-/** Reads the request's body as text. @throws {RegistryError} 413 when it is too long */
+/**
+ * Reads the request's body as text. Closes the connection of a client that sends it too slowly.
+ * @throws {RegistryError} 413 when it is too long
+ */
 export async function readBody(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  // By default, leaving the loop would destroy the request, and its connection with it, before the answer is
-  // sent.
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    sizeBytes += chunk.length;
-    if (sizeBytes > BODY_MAX_BYTES) {
-      throw new RegistryError('DENIED', 'the body is too long', {
-        status: 413,
-        headers: { connection: 'close' },
-      });
-    }
-    chunks.push(chunk);
+  const bytes = await readLimited(request, BODY_MAX_BYTES);
+  if (bytes !== undefined) return bytes.toString('utf8');
+  throw new RegistryError('DENIED', 'the body is too long', {
+    status: 413,
+    headers: { connection: 'close' },
+  });
+}
+
+/** Parses a body and validates it; undefined: it is not JSON, has a name twice, or does not match the schema. */
+export function readJson<T>(body: string, schema: Schema<T>): T | undefined {
+  try {
+    return check(schema, parseStrictJson(body)).output;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
   }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** Status of a refusal -> reason in the audit trail, where the endpoint gives no more exact one. */

@@ -1,5 +1,7 @@
-import { expect, test } from 'vitest';
-import { addHop, isLoop, readVia } from '../../src/lib/http.ts';
+import { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { addHop, isLoop, readLimited, readVia } from '../../src/lib/http.ts';
 
 test('isLoop() is false for a request without Via', () => {
   expect(isLoop(undefined, 'metahub-a')).toBe(false);
@@ -72,4 +74,37 @@ test.each([
   '1.1 a (x\\)',
 ])('readVia() refuses %s, which no mirror or proxy writes', (via) => {
   expect(readVia(via)).toBeUndefined();
+});
+
+describe('readLimited()', () => {
+  afterEach(() => void vi.useRealTimers());
+
+  const request = (parts: readonly string[], end = true) => {
+    const message = new IncomingMessage(new Socket());
+    for (const part of parts) message.push(part);
+    if (end) message.push(null);
+    return message;
+  };
+
+  test('reads a body of the maximum size, and not one of a byte more', async () => {
+    expect(String(await readLimited(request(['ab', 'cd']), 4))).toBe('abcd');
+    expect(await readLimited(request(['ab', 'cde']), 4)).toBeUndefined();
+  });
+
+  test('does not read a body that announces more', async () => {
+    const announced = request([], false);
+    announced.headers['content-length'] = '5';
+    expect(await readLimited(announced, 4)).toBeUndefined();
+  });
+
+  test('destroys a request whose body has not arrived after ten seconds', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const slow = request(['a'], false);
+    const reading = readLimited(slow, 4).catch((error: NodeJS.ErrnoException) => error.code);
+    vi.advanceTimersByTime(9_999);
+    expect(slow.destroyed).toBe(false);
+    vi.advanceTimersByTime(1);
+    expect(slow.destroyed).toBe(true);
+    expect(await reading).toBe('ERR_STREAM_PREMATURE_CLOSE');
+  });
 });

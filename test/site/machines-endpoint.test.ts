@@ -31,7 +31,8 @@ async function listening() {
       headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-  return { ...site, ask, machines };
+  const post = (body: string) => fetch(url, { method: 'POST', headers: { authorization: CHIEF }, body });
+  return { ...site, ask, post, machines };
 }
 
 const CHIEF = basic('chief', 'chief');
@@ -67,6 +68,21 @@ describe('/site/machines', () => {
     const trail = log.map(({ fields }) => fields['operation']);
     expect(trail).toContain('addMachineType');
     expect(trail).toContain('removeMachineType');
+  });
+
+  test.each([
+    ['a name twice', '{"name": "harmless", "features": [], "name": "new"}'],
+    ['a name twice, once escaped', '{"name": "harmless", "n\\u0061me": "new"}'],
+    ['a name twice in a value that nobody reads', '{"name": "new", "x": {"a": 1, "a": 2}}'],
+    ['too many levels', `{"name": "new", "x": ${'['.repeat(70)}${']'.repeat(70)}}`],
+    ['no JSON', '{"name": "new"'],
+  ])('refuses a type whose JSON has %s', async (_name, body) => {
+    const { ask, post, clock } = await listening();
+    const answer = await post(body);
+    expect([answer.status, await answer.text()]).toEqual([400, expect.stringContaining('NAME_INVALID')]);
+    clock.ms += 1000;
+    const { types } = (await (await ask('GET', CHIEF)).json()) as { types: { name: string }[] };
+    expect(types.map(({ name }) => name)).toEqual(['old']);
   });
 
   test('refuses changes by an account without managesMachines', async () => {

@@ -1,59 +1,27 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { visit } from 'jsonc-parser';
-import { parseJson } from '../../lib/bounded-json.ts';
+import { readLimited } from '../../lib/http.ts';
 import { check, type Schema, shown } from '../../lib/schema.ts';
+import { parseStrictJson, RepeatedNameError } from '../../lib/strict-json.ts';
 import { ApiProblem } from './api-problem.ts';
 
 /** Maximum size of a body, in bytes: ten times the size of a machine type with 64 features. */
 const BODY_MAX_BYTES = 64 * 1024;
-const BODY_TIMEOUT_MS = 10_000;
 const BODY_BOUNDS = { depth: 8, values: 8192 };
 
 const MEDIA_TYPES = ['application/json', 'application/merge-patch+json'];
 
 /** Reads the whole body. Closes the connection of a client that sends too much or too slowly. */
 export async function readBytes(request: IncomingMessage, response: ServerResponse): Promise<Buffer> {
-  const tooLarge = () => {
-    response.shouldKeepAlive = false;
-    return new ApiProblem('too-large', `the body is larger than ${BODY_MAX_BYTES} bytes`);
-  };
-  if (Number(request.headers['content-length'] ?? 0) > BODY_MAX_BYTES) throw tooLarge();
-  if (request.headers.expect !== undefined) response.writeContinue();
-  const timer = setTimeout(() => request.destroy(), BODY_TIMEOUT_MS);
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  try {
-    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      sizeBytes += chunk.length;
-      if (sizeBytes > BODY_MAX_BYTES) throw tooLarge();
-      chunks.push(chunk);
-    }
-  } finally {
-    clearTimeout(timer);
-  }
-  return Buffer.concat(chunks);
+  const bytes = await readLimited(request, BODY_MAX_BYTES, () => {
+    if (request.headers.expect !== undefined) response.writeContinue();
+  });
+  if (bytes !== undefined) return bytes;
+  response.shouldKeepAlive = false;
+  throw new ApiProblem('too-large', `the body is larger than ${BODY_MAX_BYTES} bytes`);
 }
 
 function pointerOf(path: readonly (string | number)[]): string {
   return path.map((key) => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
-}
-
-/**
- * Returns a name that an object contains twice. Parsers differ in which of its values they take.
- * @see https://www.rfc-editor.org/rfc/rfc8259#section-4
- */
-function repeatedNameIn(json: string): string | undefined {
-  const objects: Set<string>[] = [];
-  let repeated: string | undefined;
-  visit(json, {
-    onObjectBegin: () => void objects.push(new Set()),
-    onObjectEnd: () => void objects.pop(),
-    onObjectProperty: (name) => {
-      if (objects.at(-1)?.has(name)) repeated ??= name;
-      objects.at(-1)?.add(name);
-    },
-  });
-  return repeated;
 }
 
 /** Reads and validates a JSON body. @throws {ApiProblem} that names every invalid part */
@@ -72,13 +40,13 @@ export async function readJsonBody<Body>(
   const bytes = await readBytes(request, response);
   let written: unknown;
   try {
-    written = parseJson(bytes, BODY_BOUNDS);
+    written = parseStrictJson(bytes.toString(), BODY_BOUNDS);
   } catch (cause) {
-    throw new ApiProblem('invalid-json', 'the body is not JSON, or has too many levels or values', { cause });
-  }
-  const repeated = repeatedNameIn(bytes.toString());
-  if (repeated !== undefined) {
-    throw new ApiProblem('invalid-json', `an object of the body has ${shown(repeated)} twice`);
+    const why =
+      cause instanceof RepeatedNameError
+        ? `an object of the body has ${shown(cause.repeated)} twice`
+        : 'the body is not JSON, or has too many levels or values';
+    throw new ApiProblem('invalid-json', why, { cause });
   }
   return readBodyBy(schema, written);
 }

@@ -1,5 +1,6 @@
 import { verify } from 'node:crypto';
 import * as v from 'valibot';
+import { readJson } from '../responses.ts';
 import type { CloudInstance } from './cloud-instance.ts';
 import { certificatesIn } from './cloud-keys.ts';
 
@@ -27,8 +28,8 @@ export function awsInstance(
   );
   if (!isSigned) return undefined;
   // The document is parsed only after its signature was verified.
-  const { success, output } = v.safeParse(v.pipe(v.string(), v.parseJson(), AWS_DOCUMENT), document);
-  if (!success) return undefined;
-  const { accountId: owner, instanceId: id, instanceType: kind, region, pendingTime } = output;
+  const written = readJson(document, AWS_DOCUMENT);
+  if (written === undefined) return undefined;
+  const { accountId: owner, instanceId: id, instanceType: kind, region, pendingTime } = written;
   return { cloud: 'aws', id, owner, region, kind, sinceMs: Date.parse(pendingTime) };
 }

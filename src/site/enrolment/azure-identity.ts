@@ -1,6 +1,7 @@
 import { verify, X509Certificate } from 'node:crypto';
 import { rootCertificates } from 'node:tls';
 import * as v from 'valibot';
+import { readJson } from '../responses.ts';
 import { type AzureAnswer, azureNonce } from './azure-nonce.ts';
 import { type Authorities, isTrusted } from './certificate-chain.ts';
 import { CLOCK_TOLERANCE_MS, type CloudInstance, type IdentityContext } from './cloud-instance.ts';
@@ -92,12 +93,9 @@ export function azureInstance(
   });
   const regions = signer && regionsOf(signer);
   if (!signer || !regions || !isTrusted(signer, authoritiesOf(keys, message), nowMs)) return undefined;
-  const { success, output } = v.safeParse(
-    v.pipe(v.string(), v.parseJson(), AZURE_DOCUMENT),
-    content.toString(),
-  );
-  if (!success) return undefined;
-  const { nonce, subscriptionId: owner, vmId: id, timeStamp } = output;
+  const written = readJson(content.toString(), AZURE_DOCUMENT);
+  if (written === undefined) return undefined;
+  const { nonce, subscriptionId: owner, vmId: id, timeStamp } = written;
   const { createdOn: sinceMs, expiresOn } = timeStamp;
   const isCurrent = sinceMs - CLOCK_TOLERANCE_MS <= nowMs && nowMs <= expiresOn + CLOCK_TOLERANCE_MS;
   // A document must be newer than its challenge. Otherwise whoever holds an old document could request

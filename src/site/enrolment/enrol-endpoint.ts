@@ -10,7 +10,7 @@ import { AUDIT_REASONS, type Audit, type AuditReason } from '../audit.ts';
 import type { ClientAddress } from '../client-address.ts';
 import type { MachineAdmin } from '../machine-admin.ts';
 import type { MachineEdit } from '../machine-edit.ts';
-import { answering, readBody, sendJson } from '../responses.ts';
+import { answering, readBody, readJson, sendJson } from '../responses.ts';
 import { CHALLENGE_MS, type Challenges } from './challenge.ts';
 import type { CloudVerdict } from './cloud-identity.ts';
 import { PRESENTED_IDENTITY, type PresentedIdentity } from './cloud-rules.ts';
@@ -63,8 +63,8 @@ const COMMITMENT = /^[\w-]{43}$/;
 const BODY = v.union([v.object({ token: v.string() }), PRESENTED_IDENTITY]);
 
 async function bodyOf(request: IncomingMessage) {
-  const { success, output } = v.safeParse(v.pipe(v.string(), v.parseJson(), BODY), await readBody(request));
-  if (success) return output;
+  const body = readJson(await readBody(request), BODY);
+  if (body !== undefined) return body;
   throw new RegistryError('UNSUPPORTED', 'the body is not an enrolment: send {"token": "metahub_enrol_…"}', {
     status: 400,
   });

@@ -175,6 +175,14 @@ describe('a document is refused', () => {
     expect(verified(await signed('nonce=1'))).toBeUndefined();
   });
 
+  test('when it has a name twice', async () => {
+    const written = azureContent(VM, NONCE);
+    const repeated = written.replace(/\}\s*$/, `,"nonce":"${NONCE}"}`);
+    expect(JSON.parse(repeated)).toEqual(JSON.parse(written));
+    expect(verified(await signed(written))).toBeDefined();
+    expect(verified(await signed(repeated))).toBeUndefined();
+  });
+
   test('when it has signed attributes, which Azure does not write', async () => {
     expect(verified(await signed(undefined, undefined, []))).toBeUndefined();
   });

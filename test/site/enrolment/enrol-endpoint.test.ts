@@ -118,6 +118,20 @@ enrolments: [{ name: n1, type: gpu, sha256: "${sha256}", expires: 2023-11-15T00:
     },
   );
 
+  test('is refused, and stays usable, where a body names two secrets', async () => {
+    const { enrolment, enrol, ask } = await site();
+    const secret = await enrolment();
+    for (const [one, other] of [
+      ['x', secret],
+      [secret, 'x'],
+      [secret, secret],
+    ]) {
+      const body = `{"token": "${one}", "token": "${other}"}`;
+      expect((await ask('/site/enrol', { method: 'POST', body })).status).toBe(400);
+    }
+    expect((await enrol(secret)).status).toBe(200);
+  });
+
   test('has a secret that is not a password, and refuses the machine’s token as a secret', async () => {
     const { enrolment, enrol, given, admit } = await site();
     const secret = await enrolment();
