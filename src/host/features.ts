@@ -39,6 +39,7 @@ export function formatFeature({ kind, value }: Feature): string {
 
 /** Normalizes a level: archspec's `x86_64_v3` becomes `x86-64-v3`; `arm64-v9` becomes `arm64-v9.0`. */
 function canonicalLevel(text: string): string | undefined {
+  if (!text.startsWith('x86') && !text.startsWith('arm64')) return undefined;
   const x86 = X86_LEVEL.exec(text)?.[1];
   if (x86 !== undefined) return `x86-64-v${x86}`;
   const arm = ARM_LEVEL.exec(text)?.[1];

@@ -18,24 +18,39 @@ export interface MicroarchitectureNode {
   readonly isReference: boolean;
 }
 
-const NODES: ReadonlyMap<string, MicroarchitectureNode> = new Map(
-  [
-    ...[...X86_NODES, ...ARM_NODES, ...OTHER_NODES].map((row) => nodeOf(row, true)),
-    ...BEYOND_ARCHSPEC_NODES.map((row) => nodeOf(row, false)),
-  ].map((node) => [node.name, node]),
-);
+/** A row of the tables. Its lists are split when they are looked at: few of the nodes are of this host's family. */
+class RowNode implements MicroarchitectureNode {
+  readonly name: string;
+  readonly vendor: string;
+  readonly evidence: Evidence;
+  readonly isReference: boolean;
+  readonly row: NodeRow;
 
-function nodeOf([name, parents, vendor, flags, evidence = {}]: NodeRow, isReference: boolean) {
-  const extraFlags = words(FLAGS_BEYOND_ARCHSPEC[name] ?? '');
-  return {
-    name,
-    parents: words(parents),
-    vendor,
-    addedFlags: words(flags),
-    extraFlags,
-    evidence,
-    isReference,
-  };
+  constructor(row: NodeRow, isReference: boolean) {
+    const [name, , vendor, , evidence = {}] = row;
+    this.name = name;
+    this.vendor = vendor;
+    this.evidence = evidence;
+    this.isReference = isReference;
+    this.row = row;
+  }
+
+  get parents(): readonly string[] {
+    return words(this.row[1]);
+  }
+
+  get addedFlags(): readonly string[] {
+    return words(this.row[3]);
+  }
+
+  get extraFlags(): readonly string[] {
+    return words(FLAGS_BEYOND_ARCHSPEC[this.name] ?? '');
+  }
+}
+
+const NODES = new Map<string, MicroarchitectureNode>();
+for (const rows of [X86_NODES, ARM_NODES, OTHER_NODES, BEYOND_ARCHSPEC_NODES]) {
+  for (const row of rows) NODES.set(row[0], new RowNode(row, rows !== BEYOND_ARCHSPEC_NODES));
 }
 
 /** Splits a list that is separated by spaces. Empty for an empty text. */

@@ -109,7 +109,9 @@ function readText(path: string, chunk: Buffer): string {
 
 function trimmed(text: string): string {
   // The strings of a device tree end in NUL.
-  return text.replace(/[\s\0]+$/, '');
+  let end = text.length;
+  while (end > 0 && (text[end - 1] === '\0' || text[end - 1]?.trim() === '')) end--;
+  return text.slice(0, end);
 }
 
 /** Collects what the probes could not read, and whether a probe failed rather than found nothing. */

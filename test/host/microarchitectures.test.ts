@@ -26,15 +26,11 @@ test.each([
 
 describe('a node', () => {
   test('has the data of its table, and whether archspec has it too', () => {
-    expect(findNode('x86_64_v2')).toEqual({
-      name: 'x86_64_v2',
-      parents: ['x86_64'],
-      vendor: 'generic',
-      addedFlags: expect.arrayContaining(['cx16', 'popcnt']),
-      extraFlags: [],
-      evidence: {},
-      isReference: true,
-    });
+    const node = findNode('x86_64_v2');
+    expect(node).toMatchObject({ name: 'x86_64_v2', vendor: 'generic', evidence: {}, isReference: true });
+    expect(node?.parents).toEqual(['x86_64']);
+    expect(node?.addedFlags).toEqual(expect.arrayContaining(['cx16', 'popcnt']));
+    expect(node?.extraFlags).toEqual([]);
     expect(findNode('icelake')?.parents).toEqual(['cascadelake', 'cannonlake']);
     expect(findNode('graniterapids')?.isReference).toBe(false);
     expect(findNode('sapphirerapids')?.extraFlags).toEqual(['avx_vnni', 'avx512_fp16']);
