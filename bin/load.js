@@ -1,15 +1,57 @@
 // Runs a bundle with the code cache that the build has left beside it: compiling the bundle takes longer than most
 // commands do. V8 refuses a cache of another version of itself, and the bundle is then compiled as usual.
-const { readFileSync } = require('node:fs');
+// In words that Node.js 8 reads: one that is older than MetaHub runs on must be able to say so, before anything else.
+/** The lowest supported version of each line: `engines` of package.json. zlib.crc32 is in no older one. */
+const NEEDED = 'Node.js 20.19 or a later 20, or 22.12 or newer';
+
+function isSupported(version) {
+  const [major, minor] = version.split('.').map(Number);
+  if (major === 20) return minor >= 19;
+  if (major === 22) return minor >= 12;
+  return major > 22;
+}
+
+/** Ends the process, with what to do, on a Node.js that cannot run MetaHub. */
+function assertSupported(version) {
+  if (isSupported(version)) return;
+  process.stderr.write(
+    `metahub: needs ${NEEDED}; this is ${version} (${process.execPath})\n` +
+      '  Install a newer Node.js, or the Debian package of MetaHub, which brings its own.\n',
+  );
+  process.exit(1);
+}
+
+assertSupported(process.versions.node);
+
+const { closeSync, fstatSync, openSync, readSync } = require('node:fs');
 const { dirname, join } = require('node:path');
 const { Script } = require('node:vm');
 
 const PROGRAM = join(__dirname, '../dist/program');
 
+/** A file's bytes, between two texts. */
+function readBetween(head, path, tail) {
+  const file = openSync(path, 'r');
+  try {
+    const { size } = fstatSync(file);
+    const bytes = Buffer.allocUnsafe(head.length + size + tail.length);
+    bytes.latin1Write(head, 0);
+    for (let read = 0; read < size; ) {
+      const count = readSync(file, bytes, head.length + read, size - read, null);
+      if (count === 0) throw new Error(`${path} has changed while it was read`);
+      read += count;
+    }
+    bytes.latin1Write(tail, head.length + size);
+    return bytes;
+  } finally {
+    closeSync(file);
+  }
+}
+
 function readIfPresent(path) {
   try {
-    return readFileSync(path);
-  } catch {
+    return readBetween('', path, '');
+  } catch (_error) {
     return undefined; // a package for any Node.js has none
   }
 }
@@ -19,7 +61,7 @@ const loaded = new Map();
 
 /** The bundle's exports, and its script, from which the build makes the cache. */
 function load(name) {
-  const known = loaded.get(name) ?? loadBundle(name);
+  const known = loaded.get(name) || loadBundle(name);
   loaded.set(name, known);
   return known;
 }
@@ -32,10 +74,12 @@ function loadBundle(name) {
   return loadWith(filename, cachedData);
 }
 
+const FUNCTION = '(function (exports, require, module, __filename, __dirname) {';
+
 function loadWith(filename, cachedData) {
-  const source = readFileSync(filename, 'latin1'); // which ASCII is, and faster
-  const wrapped = `(function (exports, require, module, __filename, __dirname) {${source}\n})`;
-  const script = new Script(wrapped, { filename, cachedData });
+  // Put together before V8 sees it, which would copy the text once more. The bundle is ASCII.
+  const source = readBetween(FUNCTION, filename, '\n})').latin1Slice();
+  const script = new Script(source, { filename, cachedData });
   const module = { exports: {} };
   const run = script.runInThisContext();
   run.call(module.exports, module.exports, requireBeside, module, filename, dirname(filename));
@@ -43,17 +87,29 @@ function loadWith(filename, cachedData) {
 }
 
 /** Modules of Node.js that a start need not load: the first use of one of their parts does. */
-const LATE = new Set(['node:child_process', 'node:https', 'node:tls', 'node:worker_threads', 'node:zlib']);
+const LATE = new Set([
+  'node:child_process',
+  'node:crypto',
+  'node:https',
+  'node:tls',
+  'node:worker_threads',
+  'node:zlib',
+]);
 
 /** A module of Node.js that loads itself with the first look at its parts. */
 function lateModule(id) {
+  let parts;
+  const loaded = () => {
+    if (parts === undefined) parts = require(id);
+    return parts;
+  };
   return new Proxy(
     {},
     {
-      get: (_, part) => require(id)[part],
-      ownKeys: () => Reflect.ownKeys(require(id)),
+      get: (_, part) => loaded()[part],
+      ownKeys: () => Reflect.ownKeys(loaded()),
       getOwnPropertyDescriptor: (_, part) => ({
-        value: require(id)[part],
+        value: loaded()[part],
         enumerable: true,
         configurable: true,
       }),
@@ -67,4 +123,4 @@ function requireBeside(id) {
   return LATE.has(id) ? lateModule(id) : require(id);
 }
 
-module.exports = { load, loadWith, PROGRAM };
+module.exports = { isSupported, load, loadWith, PROGRAM };

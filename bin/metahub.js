@@ -1,6 +1,5 @@
 #!/usr/bin/env node
-// CommonJS (package.json beside this file), and in words that also an old Node.js reads far enough to say that it is old.
-require('./node-version.js').assertSupported(process.versions.node);
+// CommonJS (package.json beside this file). Each file more would take half a millisecond of every start.
 const { load } = require('./load.js');
 
 const words = process.argv.slice(2);

@@ -78,8 +78,7 @@ const bundle = (entryPoints, plugins) =>
     supported: { 'dynamic-import': false },
     // The main file of this package requires its parts in a way that no bundler can follow.
     alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
-    define: { 'import.meta.url': 'importMetaUrl' },
-    banner: { js: 'const importMetaUrl=require("node:url").pathToFileURL(__filename).href;' },
+    define: { 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename' },
     plugins,
   });
 

@@ -28,7 +28,7 @@ function run(what, command, args) {
   process.exit(1);
 }
 
-createRequire(import.meta.url)('../bin/node-version.js').assertSupported(process.versions.node);
+createRequire(import.meta.url)('../bin/load.js'); // which ends the process on a Node.js that is too old
 if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) {
   run('installing packages (once)', 'npm', [
     'ci',

@@ -8,6 +8,8 @@ export interface Output {
   readonly write: (text: string) => void;
   /** The width, at most 80 columns, and whether to use colours. */
   readonly terminal: () => { readonly width: number; readonly colour: boolean };
+  /** Ends the process if everything is written: taking the heap apart first costs a tenth of a short run. */
+  readonly end?: () => void;
 }
 
 const STDOUT = 1;
@@ -45,9 +47,15 @@ export const STREAM_OUTPUT: Output = {
   },
 };
 
+/** Node's stream writes what stdout did not take at once. */
+let isStreaming = false;
+
 const PLAIN_OUTPUT: Output = {
   write: writePlainly,
   terminal: () => ({ width: DEFAULT_COLUMNS, colour: false }),
+  end: () => {
+    if (!isStreaming) process.exit();
+  },
 };
 
 /**
@@ -70,6 +78,7 @@ function writePlainly(text: string): void {
     // A reader that has left wants nothing more. For a slow reader the stream waits.
     if (code === 'EPIPE') return;
     if (code !== 'EAGAIN') throw error;
+    isStreaming = true;
     endQuietlyWithReader();
     process.stdout.write(rest);
   }

@@ -31,6 +31,7 @@ export async function quickDetect(
   try {
     const target = file === undefined ? output : fileOutput(file);
     await detect(positionals[0], { ...flags, root, strictArchspec }, target);
+    output.end?.();
   } catch (error) {
     process.exitCode = reportError(error);
   }

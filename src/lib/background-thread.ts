@@ -1,22 +1,22 @@
 import { constants, getPriority, setPriority } from 'node:os';
-import { fileURLToPath } from 'node:url';
+import { dirname, join } from 'node:path';
 import { parentPort, type Transferable, Worker, type WorkerOptions } from 'node:worker_threads';
 import { FairBudget, NO_SHARE, type Share } from './fair-budget.ts';
 import { packagedWorker } from './packaged-files.ts';
 import { FairSemaphore } from './queue.ts';
 
-/**
- * Starts the worker `NAME.js` of the bundle, or `NAME.ts` of the sources, beside the file with this
- * `import.meta.url`.
- */
+/** Starts the worker `NAME.js` of the bundle, or `NAME.ts` of the sources, beside the file `besides`. */
 export function startWorker(name: string, besides: string, options: WorkerOptions = {}): Worker {
   const packaged = packagedWorker(name);
   if (packaged !== undefined) return new Worker(packaged, { ...options, eval: true, execArgv: [] });
-  const built = new URL(`./${name}.js`, besides);
-  if (besides.endsWith('.js')) return new Worker(built, { ...options, execArgv: [] });
+  const path = join(dirname(besides), name);
+  if (besides.endsWith('.js')) return new Worker(`${path}.js`, { ...options, execArgv: [] });
   // In tests and benchmarks, which run from the sources, the thread needs a loader for TypeScript.
-  const source = JSON.stringify(fileURLToPath(new URL(`./${name}.ts`, besides)));
-  return new Worker(`require('tsx/cjs'); require(${source});`, { ...options, eval: true, execArgv: [] });
+  return new Worker(`require('tsx/cjs'); require(${JSON.stringify(`${path}.ts`)});`, {
+    ...options,
+    eval: true,
+    execArgv: [],
+  });
 }
 
 /**

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 
 /** The files inside a single executable, by their path in the package. */
 interface Assets {
@@ -13,7 +12,7 @@ interface Assets {
 const ASSETS = (globalThis as { metahubAssets?: Assets }).metahubAssets;
 
 /** The folder of the package. The relative path is the same from the sources and from the bundle. */
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const ROOT = join(import.meta.dirname, '../..');
 
 /** The text of a file that ships with the program. `path` is relative to the package. */
 export function packagedText(path: string): string {

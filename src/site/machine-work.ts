@@ -60,7 +60,7 @@ export function replyToMachineWork(work: MachineWork): MachineReply {
 const INLINE_MAX_CHARACTERS = 4 * 1024;
 
 const THREAD = new BackgroundThread<MachineWork, MachineReply>({
-  start: (options) => startWorker('machine-worker', import.meta.url, options),
+  start: (options) => startWorker('machine-worker', import.meta.filename, options),
   waitingMaxBytes: 16 * 1024 * 1024,
 });
 

@@ -77,7 +77,7 @@ class HashThread {
   #failure: Error | undefined;
 
   constructor() {
-    this.#worker = startWorker('hash-worker', import.meta.url);
+    this.#worker = startWorker('hash-worker', import.meta.filename);
     this.#worker.unref();
     this.#worker.on('message', (reply: HashReply) => this.#settle(reply));
     this.#worker.on('error', (error) => this.#fail(error));

@@ -114,7 +114,7 @@ export interface DocumentReply {
 }
 
 const THREAD = new BackgroundThread<RawDocument, DocumentReply>({
-  start: (options) => startWorker('document-worker', import.meta.url, options),
+  start: (options) => startWorker('document-worker', import.meta.filename, options),
   waitingMaxBytes: 64 * 1024 * 1024,
 });
 

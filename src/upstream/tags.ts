@@ -94,7 +94,7 @@ const PAGE_MEMORY = new FairBudget(64 * 1024 * 1024);
 
 /** Large lists are parsed on a thread: sorting half a million tags takes as long as many pulls. */
 const THREAD = new BackgroundThread<TagsRequest, TagsReply>({
-  start: (options) => startWorker('tags-worker', import.meta.url, options),
+  start: (options) => startWorker('tags-worker', import.meta.filename, options),
   waitingMaxBytes: 64 * 1024 * 1024,
 });
 

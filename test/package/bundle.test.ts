@@ -122,7 +122,6 @@ describe('the package', () => {
       'THIRD-PARTY-NOTICES',
       'bin/load.js',
       'bin/metahub.js',
-      'bin/node-version.js',
       'bin/package.json',
       'dist/program/asn1js.js',
       'dist/program/asn1js.js.map',

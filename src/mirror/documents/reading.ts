@@ -103,7 +103,7 @@ const INLINE_MAX_BYTES = 64 * 1024;
 const WAITING_MAX_BYTES = 32 * 1024 * 1024;
 
 const THREAD = new BackgroundThread<ReadingRequest, ReadingReply>({
-  start: (options) => startWorker('reading-worker', import.meta.url, options),
+  start: (options) => startWorker('reading-worker', import.meta.filename, options),
   waitingMaxBytes: WAITING_MAX_BYTES,
 });
 
