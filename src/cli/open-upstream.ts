@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Log } from '../lib/log.ts';
+import { uniqueToken } from '../lib/unique-token.ts';
 import type { PushForwarder } from '../oci/push.ts';
 import { createKeychains, type LoginFiles, type OwnLogins } from '../upstream/auth/keychain.ts';
 import {
@@ -54,7 +54,7 @@ export function loginFiles({
 
 /** Creates a name for `Via` that no other mirror has, so that a mirror recognises only itself. */
 export function newPseudonym(): string {
-  return `metahub-${randomBytes(6).toString('hex')}`;
+  return `metahub-${uniqueToken()}`;
 }
 
 interface Surroundings {

@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { chown, type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { uniqueToken } from './unique-token.ts';
 
 interface Incoming {
   readonly incoming: string;
 }
 
 /** Distinguishes this process's files from those of an earlier process with the same process id. */
-const PROCESS_TOKEN = randomBytes(6).toString('hex');
+const PROCESS_TOKEN = uniqueToken();
 /** A file of this age is abandoned, even if a process has its process id. */
 const ABANDONED_AFTER_MS = 24 * 60 * 60 * 1000;
 
@@ -181,13 +182,22 @@ function codeOf(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException).code;
 }
 
+async function isDirectory(path: string): Promise<boolean> {
+  return stat(path).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  );
+}
+
 async function makeOne(path: string, mode: number): Promise<void> {
+  // As nearly always: a directory that is there costs one look, and no error.
+  if (await isDirectory(path)) return;
   try {
     await mkdir(path, { mode });
     const owner = await inheritedOwner(dirname(path));
     if (owner !== undefined) await chown(path, owner.uid, owner.gid);
   } catch (error) {
-    const isThere = codeOf(error) === 'EEXIST' && (await stat(path)).isDirectory();
+    const isThere = codeOf(error) === 'EEXIST' && (await isDirectory(path));
     if (!isThere) throw error;
   }
 }

@@ -5,7 +5,7 @@ import type { Metrics } from './metrics.ts';
 import { isOwnHost } from './request-validation.ts';
 import { sendDocumentBytes } from './response.ts';
 import type { PageFacts, RuntimeActivity, StatusFacts } from './status-facts.ts';
-import { pullFilterIn, renderStatusPage, STATUS_SCRIPT_HASH } from './status-page.ts';
+import { pullFilterIn, renderStatusPage, statusScriptHash } from './status-page.ts';
 
 /**
  * The pages and documents about this server: `/`, `/status.json`, `/healthz`, `/readyz`, `/metrics`,
@@ -38,15 +38,17 @@ const TEXT = 'text/plain; charset=utf-8';
 /** @see https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info */
 const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8';
 
-const POLICY = [
-  "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
-  `script-src '${STATUS_SCRIPT_HASH}'; connect-src 'self'; form-action 'self'`,
-].join('; ');
+// Computed for each page, because the mirror starts without cryptography, and few pages are requested.
+const policy = () =>
+  [
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+    `script-src '${statusScriptHash()}'; connect-src 'self'; form-action 'self'`,
+  ].join('; ');
 
 // The page loads nothing else and runs only its own script, and no other page may frame it.
-const PAGE_HEADERS = [
+const pageHeaders = () => [
   ...['Cache-Control', 'no-store'],
-  ...['Content-Security-Policy', POLICY],
+  ...['Content-Security-Policy', policy()],
   ...['Referrer-Policy', 'no-referrer'],
 ];
 
@@ -83,7 +85,7 @@ export function createPages(options: PagesOptions): Pages {
         throw new RegistryError('DENIED', 'this page is not shown under that Host: add it with --name');
       }
       const [code, type, body] = page(new URLSearchParams((req.url ?? '').slice(path.length)));
-      sendDocumentBytes(res, code, ['Content-Type', type, ...PAGE_HEADERS], Buffer.from(body));
+      sendDocumentBytes(res, code, ['Content-Type', type, ...pageHeaders()], Buffer.from(body));
     },
   };
 }

@@ -73,7 +73,7 @@ export async function prepareLayout(layout: Layout): Promise<void> {
     layout.checksums,
     layout.tags,
   ];
-  for (const directory of directories) await makeDirectory(directory, 0o700);
+  await Promise.all(directories.map((directory) => makeDirectory(directory, 0o700)));
   const marker = join(layout.root, 'oci-layout');
   const written = await readFile(marker, 'utf8').catch(() => undefined);
   if (written !== IMAGE_LAYOUT) await writeAtomically(layout, marker, Buffer.from(IMAGE_LAYOUT));

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { WebLocation } from '../lib/address.ts';
 import { entriesAtMost } from '../lib/lru.ts';
-import { type Digest, digestOf } from '../oci/digest.ts';
+import { type Digest, parseDigest } from '../oci/digest.ts';
 import { type ByteRange, formatRange, isInNoBlob, type RangeRequest, rangeFrom } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Blob, BlobOptions } from '../oci/registry.ts';
@@ -32,7 +32,7 @@ export interface BlobClientOptions {
 }
 
 /** Never requested in ranges: for an empty blob registries answer 416, or close the connection. */
-const EMPTY_BLOB = digestOf(Buffer.alloc(0));
+const EMPTY_BLOB = parseDigest('sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
 /** Blobs of this size or more are fetched in ranges over several connections. */
 const PARALLEL_MIN_BYTES = 32 * 1024 * 1024;
 /** The first range shows the size of a blob and whether its host supports ranges. Most blobs are no larger. */

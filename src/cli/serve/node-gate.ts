@@ -59,7 +59,13 @@ export function createNodeAdmission({
     registry: stack.registryFor(profile),
     key: profileKey(profile),
   });
-  let current = { profile: first, admitted: admittedAs(first) };
+  let current = first;
+  /** Made when the first request needs it: its key takes cryptography, which a start does without. */
+  let admitted: Admitted | undefined;
+  const admission = (): Admitted => {
+    admitted ??= admittedAs(current);
+    return admitted;
+  };
   let known: { readonly challenge: string | undefined; readonly askedMs: number } | undefined;
 
   const reported = new Set<SourceHost>();
@@ -69,7 +75,7 @@ export function createNodeAdmission({
       reported.add(host);
       onNoLogin(host, userAgent);
     }
-    return current.admitted;
+    return admission();
   }
 
   async function challengeOrAdmit(): Promise<Admission> {
@@ -79,10 +85,10 @@ export function createNodeAdmission({
       } catch (error) {
         if (!(error instanceof RegistryError)) throw error;
         // The registry is not reachable now, but stored content can still be served.
-        return current.admitted;
+        return admission();
       }
     }
-    if (known.challenge === undefined) return current.admitted;
+    if (known.challenge === undefined) return admission();
     const headers = { 'www-authenticate': known.challenge };
     return {
       kind: 'refused',
@@ -92,22 +98,23 @@ export function createNodeAdmission({
 
   function admittedWith(host: SourceHost, authorization: string): Admitted {
     const partition = createHash('sha256').update(authorization).digest('base64url');
-    const { admitted } = current;
+    const everybody = admission();
     const credential = new ClientCredential(host, authorization);
-    return { ...admitted, key: `${admitted.key} ${partition}`, access: { partition, credential } };
+    return { ...everybody, key: `${everybody.key} ${partition}`, access: { partition, credential } };
   }
 
   return {
     admit: ({ headers, repository }: RequestContext) => {
       const host = repository?.host ?? DOCKER_HUB;
-      if (!passing.has(host)) return current.admitted;
+      if (!passing.has(host)) return admission();
       const { authorization } = headers;
       if (authorization !== undefined) return admittedWith(host, authorization);
       return repository === undefined ? challengeOrAdmit() : admitWithoutLogin(host, headers['user-agent']);
     },
     setProfile: (profile) => {
-      current = { profile, admitted: admittedAs(profile) };
+      current = profile;
+      admitted = undefined;
     },
-    profile: () => current.profile,
+    profile: () => current,
   };
 }
