@@ -225,6 +225,8 @@ export interface RequestContext {
   readonly headers: IncomingHttpHeaders;
   /** The client's address, for limits on failed logins. */
   readonly remoteAddress: string;
+  /** The same object for all requests of a connection. */
+  readonly connection?: object;
   /** The requested repository; undefined for the API root. */
   readonly repository?: Repository | undefined;
   /** `push` for a request of a push. Default: a pull. */

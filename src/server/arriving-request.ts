@@ -11,7 +11,7 @@ export class ArrivingRequest implements RequestContext {
   readonly headers: IncomingMessage['headers'];
   readonly repository: Repository | undefined;
   readonly action?: 'push';
-  readonly #socket: IncomingMessage['socket'];
+  readonly connection: IncomingMessage['socket'];
   readonly #res: ServerResponse;
 
   constructor(
@@ -23,13 +23,13 @@ export class ArrivingRequest implements RequestContext {
     this.headers = req.headers;
     this.repository = repository;
     if (action !== undefined) this.action = action;
-    this.#socket = req.socket;
+    this.connection = req.socket;
     this.#res = res;
   }
 
   /** A getter, because the first read on a connection is a system call. */
   get remoteAddress(): string {
-    return this.#socket.remoteAddress ?? '';
+    return this.connection.remoteAddress ?? '';
   }
 
   /** A getter, because it is needed only by those requests whose admission takes time. */

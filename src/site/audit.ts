@@ -171,8 +171,11 @@ export function createAudit(log: Log): Audit {
       if (refusals.take(entry.reason, entry.address)) write(entry);
       return;
     }
-    const key = keys.get(entry) ?? keyOf(entry);
-    keys.set(entry, key);
+    let key = keys.get(entry);
+    if (key === undefined) {
+      key = keyOf(entry);
+      keys.set(entry, key);
+    }
     const before = counted.get(key);
     if (before !== undefined) {
       before.repeats += 1;

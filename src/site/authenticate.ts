@@ -2,7 +2,7 @@ import { type AccountIdentity, accountNameOf, isExpired, tokenHashOf, withToken 
 import type { AccountIndex } from './account-index.ts';
 import type { AuditReason } from './audit.ts';
 import type { PasswordCheck } from './password.ts';
-import type { Grant, TokenIssuer } from './token.ts';
+import type { Grant, TokenClaims, TokenIssuer } from './token.ts';
 
 /** The credentials of a request. */
 export type PresentedCredentials =
@@ -69,8 +69,11 @@ export interface LoginClient {
 
 /** Authenticates a request by its `Authorization` header. */
 export interface Authenticate {
-  /** Answers synchronously for a password or token that was verified before. Undefined: call `byHeader`. */
-  byHeaderNow(header: string | undefined): Authenticated | undefined;
+  /**
+   * Answers synchronously for a password or token that was verified before. Undefined: call `byHeader`.
+   * @param connection the same object for all requests of a connection
+   */
+  byHeaderNow(header: string | undefined, connection?: object): Authenticated | undefined;
   byHeader(header: string | undefined, client: LoginClient): Promise<Authenticated>;
   /** Accepts passwords only. Treats any other scheme like a missing header. */
   byBasic(header: string | undefined, client: LoginClient): Promise<Authenticated>;
@@ -85,12 +88,20 @@ export interface AuthenticateOptions {
   readonly wallClock: () => number;
 }
 
+/** The token of a connection's last request. */
+interface LastToken {
+  readonly header: string;
+  readonly claims: TokenClaims;
+}
+
 /** Authenticates by the passwords, access tokens and bearer tokens of a site. */
 class SiteAuthenticate implements Authenticate {
   readonly #directory: () => AccountIndex;
   readonly #passwords: PasswordCheck;
   readonly #tokens: TokenIssuer;
   readonly #wallClock: () => number;
+  /** Most requests of a connection have the same token, and to compare a text takes a tenth of looking it up. */
+  readonly #lastTokens = new WeakMap<object, LastToken>();
 
   constructor({ directory, passwords, tokens, wallClock }: AuthenticateOptions) {
     this.#directory = directory;
@@ -99,13 +110,18 @@ class SiteAuthenticate implements Authenticate {
     this.#wallClock = wallClock;
   }
 
-  byHeaderNow(header: string | undefined): Authenticated | undefined {
+  byHeaderNow(header: string | undefined, connection?: object): Authenticated | undefined {
+    const last = connection && this.#lastTokens.get(connection);
+    if (last !== undefined && last.header === header) return this.#byClaims(last.claims);
     // Finds a token that was verified before without parsing the header.
-    const again = header?.startsWith(BEARER) ? this.#byVerifiedToken(header.slice(BEARER.length)) : undefined;
-    if (again !== undefined) return again;
+    const claims = header?.startsWith(BEARER) ? this.#tokens.recall(header.slice(BEARER.length)) : undefined;
+    if (header !== undefined && claims !== undefined) {
+      if (connection) this.#lastTokens.set(connection, { header, claims });
+      return this.#byClaims(claims);
+    }
     const presented = readAuthorization(header);
     if (presented.kind === 'basic') return this.#byRememberedPassword(presented.login, presented.password);
-    if (presented.kind === 'bearer') return this.#byVerifiedToken(presented.token);
+    if (presented.kind === 'bearer') return this.#byClaims(this.#tokens.recall(presented.token));
     return withoutCredentials(presented.kind);
   }
 
@@ -166,9 +182,10 @@ class SiteAuthenticate implements Authenticate {
     return this.#passwords.isRemembered(password, hash) ? this.#identified(login) : undefined;
   }
 
-  #byVerifiedToken(token: string): Authenticated | undefined {
-    const verdict = this.#tokens.verifyAgain(token);
-    return verdict?.kind === 'valid' ? { ...verdict, kind: 'known' } : undefined;
+  #byClaims(claims: TokenClaims | undefined): KnownLogin | undefined {
+    const verdict = claims && this.#tokens.judge(claims);
+    if (verdict?.kind !== 'valid') return undefined;
+    return { kind: 'known', identity: verdict.identity, grants: verdict.grants };
   }
 
   async #byToken(token: string): Promise<Authenticated> {

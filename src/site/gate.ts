@@ -39,6 +39,8 @@ interface AdmittedPull {
   readonly repository: Repository | undefined;
   readonly address: string;
   readonly entry: AuditEntry;
+  /** Notes the machine once more. Undefined: the request is for no repository. */
+  readonly noteHost: (() => void) | undefined;
 }
 
 const REFUSED: Readonly<Partial<Record<string, AuditReason>>> = { DENIED: 'not-allowed' };
@@ -60,7 +62,7 @@ class SiteAdmission implements AdmissionController {
     const { clientAddress, authenticate } = this.#options;
     const address = clientAddress(arrival.remoteAddress, arrival.headers);
     const { authorization } = arrival.headers;
-    const found = authenticate.byHeaderNow(authorization);
+    const found = authenticate.byHeaderNow(authorization, arrival.connection);
     if (found !== undefined) return this.#decide(found, arrival, address);
     return authenticate
       .byHeader(authorization, { address, signal: arrival.signal })
@@ -86,15 +88,16 @@ class SiteAdmission implements AdmissionController {
       audit({ decision: 'refused', reason: REFUSED[error.code] ?? 'other-scope', ...subject });
       return { kind: 'refused', error };
     }
-    const pull = { identity, repository, address, entry: { decision: 'admitted', ...subject } } as const;
+    const noteHost = repository && this.#options.record.hostAt(identity, address);
+    const entry = { decision: 'admitted', ...subject } as const;
+    const pull = { identity, repository, address, entry, noteHost };
     if (grants && action === undefined) this.#admitted.set(grants, pull);
     return this.#admit(pull);
   }
 
-  #admit({ identity, repository, address, entry }: AdmittedPull): Admission {
-    const { audit, record } = this.#options;
-    audit(entry);
-    if (repository !== undefined) record.noteHost(identity, address);
+  #admit({ identity, entry, noteHost }: AdmittedPull): Admission {
+    this.#options.audit(entry);
+    noteHost?.();
     return this.#admissionOf(identity);
   }
 

@@ -133,17 +133,20 @@ export class PullRecord implements PullView {
     this.#decisions.set(`${image} ${features}`, decision);
   }
 
-  noteHost({ login, account, features }: AccountIdentity, address: string): void {
+  /** Returns the function to call for each pull of this login from this address. */
+  hostAt({ login, account, features }: AccountIdentity, address: string): () => void {
     const key = `${login} ${address}`;
-    const nowMs = this.#now();
-    const known = this.#hosts.get(key);
-    if (known !== undefined) {
-      known.lastMs = nowMs;
-      known.features = features;
-      return;
-    }
-    const { user } = account;
-    this.#hosts.set(key, { account: user, login, features, address, firstMs: nowMs, lastMs: nowMs });
+    return () => {
+      const nowMs = this.#now();
+      const known = this.#hosts.get(key);
+      if (known !== undefined) {
+        known.lastMs = nowMs;
+        known.features = features;
+        return;
+      }
+      const { user } = account;
+      this.#hosts.set(key, { account: user, login, features, address, firstMs: nowMs, lastMs: nowMs });
+    };
   }
 
   /** Returns the function to call after each answer to this login's requests for tags. */

@@ -37,15 +37,14 @@ export interface TokenIssuer {
    * since.
    */
   verify(token: string): Promise<TokenVerdict>;
-  /**
-   * Verifies without waiting a token whose signature was verified before; undefined for any other token.
-   * Checks expiry, login and password each time.
-   */
-  verifyAgain(token: string): TokenVerdict | undefined;
+  /** Returns the content of a token whose signature was verified before; undefined for any other token. */
+  recall(token: string): TokenClaims | undefined;
+  /** Judges the content of a token, without waiting: its expiry, and its login and password, which may change. */
+  judge(claims: TokenClaims): TokenVerdict;
 }
 
 /** The content of a token with a valid signature. */
-interface Claims {
+export interface TokenClaims {
   readonly login: string;
   /** The access token that the client presented for it. */
   readonly via: string | undefined;
@@ -107,9 +106,9 @@ function createStamps(key: Uint8Array): (identity: AccountIdentity) => string {
 /** Creates the issuer of tokens. Every process with the same key accepts them; none of them is stored. */
 export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: TokensOptions): TokenIssuer {
   const stampOf = createStamps(key);
-  const verified = new LRUCache<string, Claims>(entriesAtMost(VERIFIED_MAX));
+  const verified = new LRUCache<string, TokenClaims>(entriesAtMost(VERIFIED_MAX));
 
-  function identityOf({ login, via }: Claims): AccountIdentity | undefined {
+  function identityOf({ login, via }: TokenClaims): AccountIdentity | undefined {
     const identity = find(login);
     if (identity === undefined || via === undefined) return identity;
     const token = identity.account.tokens.find(({ name }) => name === via);
@@ -117,7 +116,7 @@ export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: To
   }
 
   /** Checks what can change at any time: the clock, and the accounts. */
-  function judge(claims: Claims): TokenVerdict {
+  function judge(claims: TokenClaims): TokenVerdict {
     const nowS = Math.floor(now() / 1000);
     if (nowS - CLOCK_TOLERANCE_S >= claims.expires) return { kind: 'expired' };
     const identity = identityOf(claims);
@@ -126,7 +125,7 @@ export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: To
     return { kind: 'valid', identity, grants: claims.grants };
   }
 
-  async function readClaims(token: string): Promise<Claims> {
+  async function readClaims(token: string): Promise<TokenClaims> {
     const { payload } = await jwtVerify(token, key, {
       algorithms: [ALGORITHM],
       issuer: SERVICE,
@@ -172,10 +171,8 @@ export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: To
         throw error;
       }
     },
-    verifyAgain: (token) => {
-      const claims = verified.get(token);
-      return claims && judge(claims);
-    },
+    recall: (token) => verified.get(token),
+    judge,
   };
 }
 

@@ -156,6 +156,30 @@ describe('admission', () => {
     expect(await admit(token)).toMatchObject({ kind: 'refused', error: { status: 401 } });
   });
 
+  test('of a connection is each token’s own, however often the connection sends another', async () => {
+    const { gate, admit, tokenOf, clock } = await demo();
+    const [bench, other] = [await tokenOf('qnib/bench'), await tokenOf('qnib/other')];
+    await Promise.all([admit(bench), admit(other, 'qnib/other')]);
+    const connection = {};
+    const onConnection = (authorization: string | undefined, name = 'qnib/bench') =>
+      gate.admit({
+        headers: { host: 'hub.test:5080', ...(authorization === undefined ? {} : { authorization }) },
+        remoteAddress: '192.0.2.1',
+        connection,
+        repository: repository(name),
+      });
+    for (let round = 0; round < 3; round += 1) {
+      expect(onConnection(bench)).toMatchObject({ kind: 'admitted', login: 'qnib-type1' });
+      expect(onConnection(bench, 'qnib/other')).toMatchObject({ kind: 'refused', error: { status: 401 } });
+      expect(onConnection(other, 'qnib/other')).toMatchObject({ kind: 'admitted' });
+      expect(onConnection(undefined)).toMatchObject({ kind: 'refused', error: { status: 401 } });
+      expect(await onConnection(`${bench}x`)).toMatchObject({ kind: 'refused', error: { status: 401 } });
+    }
+    expect(onConnection(bench)).toMatchObject({ kind: 'admitted' });
+    clock.ms += 306_000;
+    expect(await onConnection(bench)).toMatchObject({ kind: 'refused', error: { status: 401 } });
+  });
+
   test('without credentials is refused synchronously', async () => {
     const { gate } = await demo();
     expect(gate.admit({ headers: {}, remoteAddress: '192.0.2.1' })).toMatchObject({ kind: 'refused' });

@@ -157,10 +157,10 @@ describe('PullRecord', () => {
 
   test('notes each machine once, with what it last was', () => {
     const { record, pass, identity } = recording();
-    record.noteHost(identity, '192.0.2.1');
+    record.hostAt(identity, '192.0.2.1')();
     pass(5);
-    record.noteHost(identity, '192.0.2.2');
-    record.noteHost({ ...identity, features: ['cpu:zen5'] }, '192.0.2.1');
+    record.hostAt(identity, '192.0.2.2')();
+    record.hostAt({ ...identity, features: ['cpu:zen5'] }, '192.0.2.1')();
     const host = { account: 'lab', login: 'lab-zen4', features: ['cpu:zen4'] };
     expect(record.hosts()).toEqual([
       { ...host, features: ['cpu:zen5'], address: '192.0.2.1', firstMs: 1000, lastMs: 1005 },
@@ -170,10 +170,10 @@ describe('PullRecord', () => {
 
   test('tells what has changed at or after a time', () => {
     const { record, answer, pass, identity } = recording();
-    record.noteHost(identity, 'old');
+    record.hostAt(identity, 'old')();
     answer(app, LATEST, sent('one'));
     pass(10);
-    record.noteHost(identity, 'new');
+    record.hostAt(identity, 'new')();
     answer(repository('lab/other', 'docker.io'), LATEST, sent('one'));
     const sizes = (sinceMs: number) =>
       Object.entries(record.changedSince(sinceMs)).map(([kind, rows]) => [kind, rows.length]);

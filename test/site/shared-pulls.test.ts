@@ -30,7 +30,7 @@ async function replica(server: MemoryServer) {
     record.noteDecision(profile, app, LATEST, {
       ...{ verdict: 'fitted', entry: 'cpu:zen4', reason, notes: [], fit: 'exact' },
     });
-    record.noteHost(identity, address);
+    record.hostAt(identity, address)();
     const answer = record.answersTo(identity);
     for (let nth = 0; nth < times; nth += 1)
       answer(app, LATEST, { kind: 'sent', digest: digestOf(Buffer.from(name)) });
