@@ -4,7 +4,7 @@ import { startServer } from '../test/support/processes.ts';
 import type { Workplace } from '../test/support/workplace.ts';
 import { cpuSeconds } from './cpu-time.ts';
 import { downloads, SERVER_CORES } from './drive.ts';
-import { startMetahub } from './registries.ts';
+import { type Contender, startBare, startMetahub } from './registries.ts';
 import { type Figure, measure } from './rounds.ts';
 import type { Section } from './table.ts';
 
@@ -68,32 +68,36 @@ async function benchSlowArrivals(workplace: Workplace, rounds: number): Promise<
   const upstream = await startPacedRegistry(workplace, 30, SMALL_BYTES);
   const [warmUp, warmUpToo, measured] = [0, 10, 20].map((from) => upstream.paths.slice(from, from + 10));
 
-  async function through(args: readonly string[]): Promise<Figure> {
-    const data = workplace.folder('metahub-slow');
-    rmSync(data, { recursive: true, force: true });
-    const metahub = await startMetahub(workplace, { upstream: upstream.url, data, args });
+  const emptied = (name: string) => {
+    rmSync(workplace.folder(name), { recursive: true, force: true });
+    return workplace.folder(name);
+  };
+  const metahub = (...args: readonly string[]) =>
+    startMetahub(workplace, { upstream: upstream.url, data: emptied('metahub-slow'), args });
+  const bare = () => startBare(workplace, ['relay', upstream.url, emptied('bare-slow')]);
+
+  async function through(start: () => Promise<Contender>): Promise<Figure> {
+    const { url, pid, stop } = await start();
     const fetchAll = (paths: readonly string[] = []) =>
       Promise.all(
         paths.map((path) =>
-          downloads(
-            { url: metahub.url + path, pid: metahub.pid },
-            { clients: 1, sizeBytes: SMALL_BYTES + TAR_BYTES },
-          ),
+          downloads({ url: url + path, pid }, { clients: 1, sizeBytes: SMALL_BYTES + TAR_BYTES }),
         ),
       );
     await fetchAll(warmUp);
     await fetchAll(warmUpToo);
-    const [start, before] = [performance.now(), cpuSeconds(metahub.pid)];
+    const [startMs, before] = [performance.now(), cpuSeconds(pid)];
     await fetchAll(measured);
     const gigabytes = (10 * SMALL_BYTES) / 1e9;
-    const seconds = (performance.now() - start) / 1000;
-    const cpu = (cpuSeconds(metahub.pid) - before) / gigabytes;
-    await metahub.stop();
+    const seconds = (performance.now() - startMs) / 1000;
+    const cpu = (cpuSeconds(pid) - before) / gigabytes;
+    await stop();
     return { rate: gigabytes / seconds, cpu };
   }
   const found = await measure(rounds, {
-    MetaHub: () => through([]),
-    'MetaHub, cache off': () => through(['--cache', 'off']),
+    MetaHub: () => through(() => metahub()),
+    'MetaHub, cache off': () => through(() => metahub('--cache', 'off')),
+    'bare socket, hash and file': () => through(bare),
   });
   return {
     title: 'Slow arrivals',

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import type { Workplace } from '../test/support/workplace.ts';
+import { SERVER_CORES } from './drive.ts';
 import { PROGRAM, startMetahub } from './registries.ts';
 import { measure } from './rounds.ts';
 import type { Section } from './table.ts';
@@ -21,6 +22,9 @@ export async function benchStart(workplace: Workplace, rounds: number): Promise<
     return { rate: 1000 / (performance.now() - start) };
   };
   const data = workplace.folder('metahub-start');
+  /** On the core of the servers, as `serve`. */
+  const node = (...words: readonly string[]) =>
+    timed(() => spawnSync('taskset', ['--cpu-list', SERVER_CORES, process.execPath, ...words], { env }));
   return [
     {
       title: 'Start',
@@ -35,9 +39,9 @@ export async function benchStart(workplace: Workplace, rounds: number): Promise<
           await server?.stop();
           return figure;
         },
-        [DETECT]: () => timed(() => spawnSync(process.execPath, [PROGRAM, 'detect'], { env })),
-        [BARE]: () => timed(() => spawnSync(process.execPath, ['-e', LISTEN], { env })),
-        [NODE]: () => timed(() => spawnSync(process.execPath, ['-e', '0'], { env })),
+        [DETECT]: () => node(PROGRAM, 'detect'),
+        [BARE]: () => node('-e', LISTEN),
+        [NODE]: () => node('-e', '0'),
       }),
       ratios: [
         { of: METAHUB, against: NODE, goal: 1 / 2.6 },
