@@ -35,7 +35,7 @@ function formsOf({ bytes, mediaType }: ReturnType<typeof indexOf>) {
 }
 
 describe('the derived forms of an index', () => {
-  test('are listed until their bytes have been used up', () => {
+  test('are listed up to the limit of their bytes', () => {
     const forms = formsOf(INDEX);
     expect(forms.length).toBeGreaterThan(2);
     const listed = (formBytes: number) => listDerivedForms(INDEX, { policy, formBytes });
@@ -49,7 +49,7 @@ describe('the derived forms of an index', () => {
     expect(listed(Number.POSITIVE_INFINITY)).toEqual(forms.map(({ digest }) => digest));
   });
 
-  test('are found by their digest, and none by another', () => {
+  test('are found by their own digest only', () => {
     const details = { policy, formBytes: 1e9 };
     for (const form of formsOf(INDEX)) {
       expect(findDerivedForm(INDEX, { ...details, digest: form.digest })).toEqual(form);
@@ -64,7 +64,7 @@ describe('the derived forms of an index', () => {
     ],
     ['an image', { bytes: Buffer.from('{"config":{},"layers":[]}'), mediaType: MEDIA_TYPE.ociManifest }],
     ['no JSON', { bytes: Buffer.from('no JSON'), mediaType: MEDIA_TYPE.ociIndex }],
-  ])('are none of %s', (_, source) => {
+  ])('are empty for %s', (_, source) => {
     expect(listDerivedForms(source, { policy, formBytes: 1e9 })).toEqual([]);
   });
 });
@@ -72,7 +72,7 @@ describe('the derived forms of an index', () => {
 test.each([
   [3, true],
   [500, false],
-])('an index of %d entries has few forms: %s', (entries, isFew) => {
+])('of an index with %d entries are few: %s', (entries, isFew) => {
   expect(isFewForms(indexOf(Array(entries).fill('cpu:zen3')).bytes)).toBe(isFew);
 });
 

@@ -50,7 +50,7 @@ describe('readMembers()', () => {
     ['amd64', LINUX, 'other'],
     ['windows', { ...LINUX, os: 'windows' }, undefined],
     ['arm64', { ...LINUX, architecture: 'arm64' }, undefined],
-  ])('of an index takes the image of the platform that the list states: %s', (_, wanted, name) => {
+  ])('of an index reads the image of the platform that the list states: %s', (_, wanted, name) => {
     const platform = { ...wanted, features: ['cpu:zen3'], osFeatures: [] };
     const entries = [
       entry('attestation', arm('v7'), { artifactType: 'application/vnd.in-toto+json' }),
@@ -72,7 +72,7 @@ describe('readMembers()', () => {
     expect(members).toEqual(member ? [member] : []);
   });
 
-  test('of an index takes the images with a platform, each annotated by itself and by the list', () => {
+  test('of an index reads the images with a platform, each with its own annotations and the list’s', () => {
     const entries = [
       entry('one', LINUX, { annotations: { own: '1', both: '1' } }),
       entry('unknown', { os: 'unknown', architecture: 'unknown' }),
@@ -87,7 +87,7 @@ describe('readMembers()', () => {
     expect(members).toHaveLength(1);
   });
 
-  test('of an image is itself, with the platform of the list or else of its configuration', () => {
+  test('of an image is the image itself, with the platform of the list or of its configuration', () => {
     const config = { mediaType: MEDIA_TYPE.ociConfig, digest: DIGEST, size: 7 };
     const document = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociManifest, config, layers: [] };
     const bytes = Buffer.from(JSON.stringify(document));
@@ -102,7 +102,7 @@ describe('readMembers()', () => {
     });
   });
 
-  test('of a document of another kind is nothing', () => {
+  test('of a document of another kind is empty', () => {
     const source = { bytes: Buffer.from('{"schemaVersion":1}'), mediaType: MEDIA_TYPE.dockerSchema1 };
     expect(readMembers(source, { platform: undefined, annotations: {}, digest: DIGEST })).toEqual({
       members: [],

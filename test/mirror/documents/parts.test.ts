@@ -58,7 +58,7 @@ test.each([
 });
 
 describe('the parts of a document', () => {
-  test('of an image are its configuration, its layers, and the first of these as a specification', () => {
+  test('of an image are its configuration, its layers, and the first layer as a specification', () => {
     expect(readConfigDescriptor(image(LAYERS))).toEqual(brief('config', MEDIA_TYPE.ociConfig));
     expect(readSpecLayer(image(LAYERS))).toEqual(brief('first', 'a/layer'));
     expect(listChildren(image(LAYERS))).toEqual([
@@ -78,7 +78,7 @@ describe('the parts of a document', () => {
     expect([readConfigDescriptor(entries), readSpecLayer(entries)]).toEqual([undefined, undefined]);
   });
 
-  test('of a document of another kind are none', () => {
+  test('of a document of another kind are empty', () => {
     expect(listChildren(OPAQUE)).toEqual([]);
     expect([readConfigDescriptor(OPAQUE), readSpecLayer(OPAQUE)]).toEqual([undefined, undefined]);
     expect(listCandidates(OPAQUE, { os: 'linux', architecture: 'amd64' })).toEqual([]);
@@ -161,7 +161,7 @@ describe('readDenied()', () => {
 describe('selectArtifacts()', () => {
   const [signature, sbom] = [named('a', { artifactType: SIGNATURE }), named('b', { artifactType: SBOM })];
 
-  test('keeps the entries of a type, and whatever else the list says', () => {
+  test('keeps the entries of a type, and all other members of the list', () => {
     const list = index([signature, sbom, null as never, named('c')], { annotations: { page: '1' } });
     const kept = selectArtifacts(list, SBOM);
     expect(JSON.parse(Buffer.from(kept as Uint8Array).toString())).toEqual({

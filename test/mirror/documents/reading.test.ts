@@ -45,7 +45,7 @@ describe('readAside()', () => {
     ['few entries', 3, ''],
     ['many entries', 500, ''],
     ['few entries and many bytes', 3, 'x'.repeat(200_000)],
-  ])('answers for an index of %s as the pure function does', async (_, entries, padding) => {
+  ])('returns the same for an index of %s as the pure function', async (_, entries, padding) => {
     const index = indexOf(entries, padding);
     const decision = await judge(index);
     expect(decision).toEqual(rightFor(index));
@@ -71,7 +71,7 @@ describe('readAside()', () => {
     },
   );
 
-  test('judges one large index after the other, and several at once, on one thread', async () => {
+  test('reads one large index after another, and several concurrently, on one thread', async () => {
     const indexes = [400, 500, 600].map((entries) => indexOf(entries));
     for (const index of indexes) expect(await judge(index)).toEqual(rightFor(index));
     expect(await Promise.all(indexes.map(judge))).toEqual(indexes.map(rightFor));
@@ -84,7 +84,7 @@ describe('readAside()', () => {
     expect(await judge(good)).toEqual(rightFor(good));
   });
 
-  test('leaves the event loop to others while it judges a large index', async () => {
+  test('does not block the event loop while it reads a large index', async () => {
     const index = indexOf(3000);
     await judge(indexOf(400));
     let turns = 0;
@@ -96,7 +96,7 @@ describe('readAside()', () => {
     expect(turns).toBeGreaterThan(5);
   });
 
-  test('sends clients away with 503 when too many large manifests wait', async () => {
+  test('refuses requests with 503 when too many large manifests wait', async () => {
     const index = indexOf(3, 'x'.repeat(4_000_000));
     const outcomes = await Promise.allSettled(Array.from({ length: 12 }, () => judge(index)));
     const refusals = outcomes.filter(({ status }) => status === 'rejected');

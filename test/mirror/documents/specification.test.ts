@@ -20,7 +20,7 @@ const termOf = (count: number) => ({
 });
 
 describe('parseCompatibility()', () => {
-  test('reads what every rule asks for, and what one of several', () => {
+  test('reads the conditions of all rules, and of one of several', () => {
     const rule = {
       name: 'a rule',
       matchFeatures: [
@@ -75,7 +75,7 @@ describe('parseCompatibility()', () => {
     ['alternatives', (size) => ruleOf({ matchAny: Array(size).fill({ matchFeatures: [] }) }), 100],
     ['rules', (size) => ({ version: 'v1alpha1', compatibilities: [{ rules: Array(size).fill({}) }] }), 100],
     ['sets', (size) => ({ version: 'v1alpha1', compatibilities: Array(size).fill({ rules: [{}] }) }), 100],
-  ])('takes as many %s as are allowed, and no more', (_, specOf, most) => {
+  ])('accepts as many %s as are allowed, and no more', (_, specOf, most) => {
     expect(parseCompatibility(specOf(most))).not.toEqual([]);
     expect(() => parseCompatibility(specOf(most + 1))).toThrow(/Invalid length|more than 100/);
   });
@@ -107,7 +107,7 @@ describe('parseCompatibility()', () => {
     ],
     ['a value that is none', expressed({ value: [{}] }), '.value.0: '],
     ['no object', 7, 'the specification: '],
-  ])('refuses %s, and says where', (_, document, where) => {
+  ])('refuses %s, and names the place', (_, document, where) => {
     expect(() => parseCompatibility(document)).toThrow(where);
   });
 });
@@ -135,7 +135,7 @@ describe('readCompatibilitySets()', () => {
     ['YAML that is said to be JSON', 'json', 'version: v1alpha1'],
     ['an alias', 'yaml', 'a: &a {}\nversion: v1alpha1\ncompatibilities:\n- rules: [*a]\n'],
     ['another document', 'yaml', 'version: v2\n'],
-  ])('says why it cannot read %s', async (_, format, text) => {
+  ])('gives the reason why it cannot read %s', async (_, format, text) => {
     const source = { bytes: Buffer.from(text), mediaType: `${TYPE}+${format}` };
     expect(await readCompatibilitySets(source)).toEqual({ problem: expect.stringMatching(/./) });
   });
