@@ -13,6 +13,8 @@ export interface JsonShape {
    * less one.
    */
   readonly values: number;
+  /** True when a number has more than 15 characters or an exponent: JavaScript may not represent it. */
+  readonly hasLongNumber: boolean;
 }
 
 const QUOTE = 0x22;
@@ -23,6 +25,10 @@ const CLOSE_BRACE = 0x7d;
 const CLOSE_BRACKET = 0x5d;
 const COMMA = 0x2c;
 const COLON = 0x3a;
+const ZERO = 0x30;
+const NINE = 0x39;
+const POINT = 0x2e;
+const EXPONENT = 0x65;
 
 /** The position of the quote that ends the string which begins at `from`; the length when there is none. */
 function endOfString(bytes: Uint8Array, from: number): number {
@@ -37,11 +43,22 @@ function endOfString(bytes: Uint8Array, from: number): number {
   return bytes.length;
 }
 
+/** The position after the digits and decimal points from `at` on. */
+function endOfDigits(bytes: Uint8Array, at: number): number {
+  let end = at;
+  for (let byte = bytes[end]; byte !== undefined && byte <= NINE; byte = bytes[end]) {
+    if (byte < ZERO && byte !== POINT) break;
+    end += 1;
+  }
+  return end;
+}
+
 /** Measures a JSON text in one pass, without parsing it. Stops at the first limit that is exceeded. */
 export function shapeOf(bytes: Uint8Array, bounds: JsonBounds): JsonShape {
   let depth = 0;
   let deepest = 0;
   let values = 0;
+  let hasLongNumber = false;
   // Valid JSON has at most one string more than the counted values.
   let strings = 0;
   for (let at = 0; at < bytes.length; at += 1) {
@@ -59,10 +76,14 @@ export function shapeOf(bytes: Uint8Array, bounds: JsonBounds): JsonShape {
       if (deepest > bounds.depth) break;
     } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
       depth -= 1;
+    } else if (byte >= ZERO && byte <= NINE) {
+      const end = endOfDigits(bytes, at);
+      if (end - at > 15 || ((bytes[end] ?? 0) | 0x20) === EXPONENT) hasLongNumber = true;
+      at = end - 1;
     }
     if (values > bounds.values) break;
   }
-  return { depth: deepest, values };
+  return { depth: deepest, values, hasLongNumber };
 }
 
 /** Twice what a document with a thousand parts has. */

@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject, shapeOf, USUAL_BOUNDS } from '../lib/bounded-json.ts';
+import { isJsonObject, type JsonObject, type JsonShape, shapeOf, USUAL_BOUNDS } from '../lib/bounded-json.ts';
 import { essenceOf, isImageManifestType, isIndexType } from './media-type.ts';
 import { RegistryError } from './registry-error.ts';
 
@@ -14,14 +14,16 @@ export class DocumentBoundsError extends RegistryError {
  * nests a few levels; an index of a thousand entries has about 30,000 names and values.
  * @throws {DocumentBoundsError}
  */
-export function checkShape(bytes: Uint8Array): void {
-  const { depth, values } = shapeOf(bytes, USUAL_BOUNDS);
+export function checkShape(bytes: Uint8Array): JsonShape {
+  const shape = shapeOf(bytes, USUAL_BOUNDS);
+  const { depth, values } = shape;
   if (depth > USUAL_BOUNDS.depth) {
     throw new DocumentBoundsError(`nests deeper than ${USUAL_BOUNDS.depth} levels`);
   }
   if (values > USUAL_BOUNDS.values) {
     throw new DocumentBoundsError(`has more than ${USUAL_BOUNDS.values} names and values`);
   }
+  return shape;
 }
 
 /**

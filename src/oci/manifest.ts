@@ -1,4 +1,5 @@
-import { isJsonObject, type JsonObject } from '../lib/bounded-json.ts';
+import { isJsonObject, type JsonObject, type JsonShape } from '../lib/bounded-json.ts';
+import { keepExactNumbers } from '../lib/exact-numbers.ts';
 import { normalizePlatform } from '../lib/platform.ts';
 import { type Digest, parseDigest } from './digest.ts';
 import { checkShape, saysSchemaVersion } from './manifest-shape.ts';
@@ -209,22 +210,24 @@ export function parseManifestObject(bytes: Uint8Array): JsonObject {
 
 function readObject(bytes: Uint8Array): JsonObject | RegistryError {
   try {
-    checkShape(bytes);
-    return parseJsonObject(bytes);
+    return parseJsonObject(bytes, checkShape(bytes));
   } catch (error) {
     if (error instanceof RegistryError) return error;
     throw error;
   }
 }
 
-function parseJsonObject(bytes: Uint8Array): JsonObject {
+function parseJsonObject(bytes: Uint8Array, { hasLongNumber }: JsonShape): JsonObject {
+  let text: string;
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    value = JSON.parse(text);
   } catch (cause) {
     throw new RegistryError('MANIFEST_INVALID', 'the manifest is not JSON', { cause });
   }
   if (!isJsonObject(value)) throw new RegistryError('MANIFEST_INVALID', 'the manifest is not a JSON object');
+  if (hasLongNumber) keepExactNumbers(text, value);
   return value;
 }
 

@@ -1,4 +1,5 @@
 import type { HostProfile } from '../host/profile.ts';
+import { exactJson } from '../lib/exact-numbers.ts';
 import { joinLimited } from '../lib/text.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import type { Descriptor, ImageIndex, ManifestDocument } from '../oci/manifest.ts';
@@ -133,7 +134,7 @@ function isFirstLevel(demand: Demand): boolean {
 
 /** Serializes a derived index. */
 export function derivedIndex(raw: object, mediaType: string): DerivedIndex {
-  const bytes = Buffer.from(JSON.stringify(raw));
+  const bytes = Buffer.from(exactJson(raw));
   return { bytes, digest: digestOf(bytes), mediaType };
 }
 

@@ -114,6 +114,19 @@ describe('a derived index', () => {
     expect(derived('cpu:skylake', SEEDS, { more }).json).toMatchObject(more);
   });
 
+  test('keeps the digits of numbers above 2^53 in unknown members of the index and of its entries', () => {
+    const text = documentOf(SEEDS, { 'com.example': 1 }).bytes.toString('utf8');
+    const exact = text
+      .replace(/"com.example": ?1/, '"com.example":18446744073709551615')
+      .replaceAll('"platform":', '"com.example":9007199254740993,"platform":');
+    const { document } = readDocument(Buffer.from(exact));
+    const given = answerFor(document, hostOf('cpu:skylake'), DEFAULT_POLICY, { acceptsIndex: true });
+    const written = given.kind === 'derived' ? given.bytes.toString('utf8') : '';
+    expect(written).toContain('"com.example":18446744073709551615');
+    expect(written).toContain('"com.example":9007199254740993,"platform":');
+    expect(written).not.toContain('9007199254740992');
+  });
+
   test('has the digest of its bytes', () => {
     const given = derived('cpu:skylake', SEEDS);
     expect(given.digest).toBe(digestOf(given.bytes));

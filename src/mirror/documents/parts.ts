@@ -1,5 +1,6 @@
 import type { HostPlatform } from '../../host/profile.ts';
 import { objectOf } from '../../lib/bounded-json.ts';
+import { exactJson } from '../../lib/exact-numbers.ts';
 import { normalizePlatform } from '../../lib/platform.ts';
 import type { Digest } from '../../oci/digest.ts';
 import {
@@ -142,5 +143,5 @@ export function selectArtifacts(
     (entry: { artifactType?: unknown } | null) => entry?.artifactType === artifactType,
   );
   if (kept.length === manifests.length) return 'all';
-  return Buffer.from(JSON.stringify({ ...document, manifests: kept }));
+  return Buffer.from(exactJson({ ...document, manifests: kept }));
 }

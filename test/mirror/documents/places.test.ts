@@ -259,6 +259,16 @@ const PLACES: readonly (readonly [string, (next: FakeRegistry) => Promise<unknow
     'true',
   ],
   [
+    'a list of referrers with numbers above 2^53, which keep their digits',
+    async () => {
+      const entry = (type: string) => `{"artifactType":"${type}","com.example":9007199254740993}`;
+      const bytes = Buffer.from(`{"schemaVersion":2,"manifests":[${entry('a/b')},${entry('c/d')}]}`);
+      const list = { bytes, digest: digestOf(bytes), mediaType: MEDIA_TYPE.ociIndex, maxAgeMs: 0 };
+      return String(await filterReferrers(list, 'c/d', APP, {}));
+    },
+    '{"schemaVersion":2,"manifests":[{"artifactType":"c/d","com.example":9007199254740993}]}',
+  ],
+  [
     'an index that another replica shares',
     async (next) => {
       const index = await next.manifest(APP, byDigest(putIndex(next, [entryOf(DIGEST)])));
