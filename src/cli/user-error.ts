@@ -1,5 +1,5 @@
 import { ConfigError, type ConfigErrorCode } from '../lib/config-error.ts';
-import { printable } from '../lib/text.ts';
+import { printable, truncateText } from '../lib/text.ts';
 
 /**
  * Exit statuses. 1: the command failed, also because a file is missing. 2: an option or the content of a file
@@ -30,10 +30,17 @@ const MISWRITTEN: ReadonlySet<ConfigErrorCode> = new Set([
   'invalid-value',
 ]);
 
+/** A message may quote what somebody typed, or what a file contains: up to 128 KiB in one operand. */
+const MESSAGE_MAX_CHARACTERS = 4000;
+
+function sentence(message: string): string {
+  return `metahub: ${printable(truncateText(message, MESSAGE_MAX_CHARACTERS))}\n`;
+}
+
 /** Formats the line with the reason, and the line with the next step. */
 function textOf({ message, nextStep }: UserError | ConfigError): string {
   const hint = nextStep === undefined ? '' : `  ${printable(nextStep)}\n`;
-  return `metahub: ${printable(message)}\n${hint}`;
+  return `${sentence(message)}${hint}`;
 }
 
 /** Prints the failure and the next step on stderr; returns the exit status. */
@@ -48,7 +55,7 @@ export function reportError(error: unknown): number {
   }
   const message = error instanceof Error ? error.message : String(error);
   const trace = process.env['METAHUB_DEBUG'] && error instanceof Error ? `${error.stack}\n` : '';
-  process.stderr.write(`metahub: ${printable(message)}\n${trace}`);
+  process.stderr.write(`${sentence(message)}${trace}`);
   return 1;
 }
 

@@ -85,8 +85,8 @@ const TEXT_MAX_CHARACTERS = 200;
 const ITEMS_MAX = 8;
 
 /** Truncates a text to a length that people read. */
-export function truncateText(text: string): string {
-  return text.length <= TEXT_MAX_CHARACTERS ? text : `${text.slice(0, TEXT_MAX_CHARACTERS)}…`;
+export function truncateText(text: string, maxCharacters = TEXT_MAX_CHARACTERS): string {
+  return text.length <= maxCharacters ? text : `${text.slice(0, maxCharacters)}…`;
 }
 
 /** Formats the first few items, and the number of those left out. */

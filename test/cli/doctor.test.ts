@@ -25,7 +25,9 @@ import { UpstreamsValue } from '../../src/cli/settings/upstreams.ts';
 import { readValue } from '../../src/lib/config-source.ts';
 
 import { configFilesAt } from '../../src/setup/files.ts';
+import type { RuntimeSetupName } from '../../src/setup/runtime.ts';
 import { RUNTIME_SETUPS } from '../../src/setup/runtimes.ts';
+import { configureRuntimes } from '../../src/setup/setup.ts';
 import { NO_CREDENTIALS } from '../../src/upstream/auth/credentials.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { readList } from '../support/configuration.ts';
@@ -106,6 +108,11 @@ describe('doctor’s checks of registries', () => {
       'registry.test: token': { status: 'warn' },
       clock: { status: 'warn' },
     });
+  });
+
+  test('warn that no certificate was seen where the only registry with TLS is not reachable', async () => {
+    const url = `https://127.0.0.1:${await freePort()}`;
+    expect(await checked([url])).toMatchObject({ certificates: { status: 'warn' } });
   });
 
   test('warn when one of several endpoints is not reachable', async () => {
@@ -324,6 +331,64 @@ ask('/v2/metahub/doctor/manifests/' + tag)
     const results = await runChecks(runtimeChecks(podman, { files: configFilesAt('/'), target, setup }));
     expect(results.find(({ name }) => name === 'podman: uses the mirror')).toMatchObject({ status: 'pass' });
     expect(existsSync(join(folder, 'cleaned-up'))).toBe(true);
+  });
+});
+
+describe('doctor’s checks of a runtime whose pull does not arrive', () => {
+  const setup = (runtime: string) => `metahub setup ${runtime} --reload`;
+
+  /** A mirror at which no pull arrives, and a client of this name that is a shell script. */
+  async function checksOf(name: RuntimeSetupName, script: string, isConfigured: boolean) {
+    const status = { version: '1', startedAt: new Date(), decisions: [], figures: [], runtimes: [] };
+    const port = await listening(createServer((_, res) => void res.end(JSON.stringify(status))));
+    const target = { url: `http://127.0.0.1:${port}`, registries: ['docker.io'], strict: false };
+    const program = name === 'containerd' ? 'ctr' : name;
+    const folder = writeTree({ [program]: `#!/bin/sh\n${script}\n` });
+    chmodSync(join(folder, program), 0o755);
+    vi.stubEnv('PATH', `${folder}:${process.env['PATH']}`);
+    const socket = join(temporaryFolder(), 'daemon.sock');
+    const daemon = createSocketServer((connection) => void connection.destroy());
+    await new Promise<void>((resolve) => void daemon.listen(socket, resolve));
+    vi.stubEnv('CONTAINERD_ADDRESS', socket);
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+      daemon.close();
+    });
+    const root = temporaryFolder();
+    const runtimes = RUNTIME_SETUPS.filter((runtime) => runtime.name === name);
+    if (isConfigured) await configureRuntimes(runtimes, { root, target, dryRun: false });
+    // Programs are looked for below the same root.
+    const { read, list, listFolders } = configFilesAt(root);
+    const files = { read, list, listFolders, exists: configFilesAt('/').exists };
+    const results = await runChecks(runtimeChecks(runtimes, { files, target, setup }));
+    return results.find((result) => result.name === `${name}: uses the mirror`);
+  }
+
+  test('say that the daemon must read its files again when these name the mirror', async () => {
+    expect(await checksOf('containerd', 'echo not found >&2; exit 1', true)).toMatchObject({
+      status: 'fail',
+      remedy: expect.stringMatching(/^Run: systemctl restart containerd;/),
+    });
+  });
+
+  test('say to run setup when its files do not name the mirror', async () => {
+    expect(await checksOf('containerd', 'echo not found >&2; exit 1', false)).toMatchObject({
+      status: 'fail',
+      remedy: expect.stringMatching(/^Run: metahub setup containerd --reload;/),
+    });
+  });
+
+  test('warn of podman that does not run at all, which says nothing about the mirror', async () => {
+    expect(await checksOf('podman', 'echo cannot resolve /nonexistent >&2; exit 125', true)).toMatchObject({
+      status: 'warn',
+      message: expect.stringMatching(/^podman does not run.*: cannot resolve \/nonexistent$/),
+    });
+  });
+
+  test('fail for podman that runs', async () => {
+    expect(
+      await checksOf('podman', '[ "$1" = info ] && exit 0; echo no such manifest >&2; exit 125', true),
+    ).toMatchObject({ status: 'fail', message: expect.stringContaining('no such manifest') });
   });
 });
 

@@ -114,3 +114,10 @@ describe('metahub inspect', () => {
     expect(status).toBe(2);
   });
 });
+
+test('an error quotes only the beginning of a very long operand', async () => {
+  const { status, stderr } = await runCli('inspect', `${'a'.repeat(100_000)} b`);
+  expect(status).toBe(2);
+  expect(stderr.length).toBeLessThan(5000);
+  expect(stderr).toMatch(/a…\n {2}Write it as/);
+});

@@ -4,6 +4,8 @@ import { connect } from 'node:net';
 export interface Daemon {
   readonly socket: string;
   readonly unit: string;
+  /** The command of systemctl with which the daemon reads its configuration again. */
+  readonly reread: 'reload' | 'restart';
 }
 
 /** Why the daemon cannot be asked: nothing listens, or this user has no access. */

@@ -9,6 +9,7 @@ import { formatRepository } from '../../../oci/reference.ts';
 import { readFeature } from '../../../selection/demands.ts';
 import { proxyFor, proxyFromEnvironment } from '../../../upstream/net/dial.ts';
 import { type Check, type CheckResult, fail, pass, warn } from './check.ts';
+import { unreachable } from './runtimes.ts';
 import { validity } from './upstreams.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -154,7 +155,10 @@ export const DOCKER_LEVELS_CHECK: Check = {
     const version = await outputOf('docker', 'version', '--format', '{{.Server.Version}}');
     const [major = 0, minor = 0] = (version ?? '').split('.').map(Number);
     if (version === undefined || Number.isNaN(major))
-      return warn('dockerd does not say which version it is', 'See that it runs: systemctl status docker.');
+      return (
+        (await unreachable('docker')) ??
+        warn('dockerd does not say which version it is', 'See that it runs: systemctl status docker.')
+      );
     const chooses = major > CHOOSES_LEVELS[0] || (major === CHOOSES_LEVELS[0] && minor >= CHOOSES_LEVELS[1]);
     return pass(
       chooses
@@ -190,9 +194,9 @@ export const DOCKER_LOGIN_CHECK: Check = {
     const status = await outputOf('docker', 'info', '--format', '{{json .DriverStatus}}');
     const hasContainerdStore = isContainerdStore(status ?? '');
     if (hasContainerdStore === undefined)
-      return warn(
-        'dockerd does not say which image store it has',
-        'See that it runs: systemctl status docker.',
+      return (
+        (await unreachable('docker')) ??
+        warn('dockerd does not say which image store it has', 'See that it runs: systemctl status docker.')
       );
     return hasContainerdStore
       ? warn(

@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { TEST_REPOSITORY } from '../../../mirror/connection-tests.ts';
 import type { ConfigFiles } from '../../../setup/files.ts';
 import type { MirrorTarget, RuntimeSetup, RuntimeSetupName } from '../../../setup/runtime.ts';
@@ -13,6 +14,7 @@ import { pullByCri } from './cri.ts';
 import { type Daemon, daemonTrouble } from './daemon.ts';
 
 const POLL_MS = 200;
+const PROBE_MS = 10_000;
 /** Time for a client to end itself, in milliseconds. Killed, it would leave its temporary files behind. */
 const GRACE_MS = 5000;
 
@@ -24,6 +26,8 @@ interface Lookup {
   readonly daemon?: Daemon | undefined;
   /** True when the daemon has the Container Runtime Interface, by which the kubelet pulls. */
   readonly hasCri?: boolean;
+  /** Without a daemon: a command that succeeds when this user can run the runtime at all. */
+  readonly probe?: Command;
   /** Clients to use when there is no such interface. The first installed one pulls. */
   readonly commands: (image: string) => readonly Command[];
 }
@@ -32,7 +36,7 @@ const lookupsIn = (environment: NodeJS.ProcessEnv): Readonly<Record<RuntimeSetup
   docker: {
     daemon:
       environment['DOCKER_HOST'] === undefined
-        ? { socket: '/var/run/docker.sock', unit: 'docker' }
+        ? { socket: '/var/run/docker.sock', unit: 'docker', reread: 'reload' }
         : undefined,
     commands: (image) => [['docker', 'pull', '--quiet', image]],
   },
@@ -40,18 +44,22 @@ const lookupsIn = (environment: NodeJS.ProcessEnv): Readonly<Record<RuntimeSetup
     daemon: {
       socket: environment['CONTAINERD_ADDRESS'] ?? '/run/containerd/containerd.sock',
       unit: 'containerd',
+      reread: 'restart',
     },
     hasCri: true,
     commands: (image) => [['ctr', 'images', 'pull', '--hosts-dir', '/etc/containerd/certs.d', image]],
   },
-  podman: { commands: (image) => [['podman', 'pull', '--quiet', image]] },
+  podman: {
+    probe: ['podman', 'info'],
+    commands: (image) => [['podman', 'pull', '--quiet', image]],
+  },
   'cri-o': {
-    daemon: { socket: '/run/crio/crio.sock', unit: 'crio' },
+    daemon: { socket: '/run/crio/crio.sock', unit: 'crio', reread: 'reload' },
     hasCri: true,
     commands: () => [],
   },
   k3s: {
-    daemon: { socket: '/run/k3s/containerd/containerd.sock', unit: 'k3s' },
+    daemon: { socket: '/run/k3s/containerd/containerd.sock', unit: 'k3s', reread: 'restart' },
     hasCri: true,
     commands: () => [],
   },
@@ -131,9 +139,14 @@ function startLookup(
   return { client: () => client, ended: ask() };
 }
 
-/** Returns the result when the runtime's daemon cannot be asked; undefined when it can. */
-async function unreachable(name: RuntimeSetupName): Promise<CheckResult | undefined> {
-  const { daemon } = lookupsIn(process.env)[name];
+/** Returns the result when the runtime cannot be asked, for example by this user; undefined when it can. */
+export async function unreachable(name: RuntimeSetupName): Promise<CheckResult | undefined> {
+  const { daemon, probe } = lookupsIn(process.env)[name];
+  const problem = probe && (await problemOf(probe));
+  if (problem !== undefined) {
+    const why = `${name} does not run${process.getuid?.() === 0 ? '' : ' for this user'}: ${problem}`;
+    return warn(why, process.getuid?.() === 0 ? `See: ${probe?.join(' ')}` : 'Run: sudo metahub doctor');
+  }
   const trouble = daemon && (await daemonTrouble(daemon));
   if (trouble === 'stopped')
     return fail(
@@ -145,14 +158,24 @@ async function unreachable(name: RuntimeSetupName): Promise<CheckResult | undefi
   return undefined;
 }
 
+/** Returns what to do about pulls that do not arrive: a daemon may not have read the files that `setup` wrote. */
+function remedyFor(runtime: RuntimeSetup, { files, target, setup }: RuntimeChecksOptions): string {
+  const { daemon } = lookupsIn(process.env)[runtime.name];
+  const isConfigured = planInForce(runtime, files, target) !== undefined;
+  const command = isConfigured && daemon ? `systemctl ${daemon.reread} ${daemon.unit}` : setup(runtime.name);
+  return `Run: ${command}; docs/setup.md says what else keeps a runtime from its mirror.`;
+}
+
 /**
  * Checks that a pull by this runtime arrives at the mirror. The configuration only says so; a request proves
  * it.
  */
-function usesMirrorCheck(
-  { name }: RuntimeSetup,
-  { files, target: { url }, setup }: RuntimeChecksOptions,
-): Check {
+function usesMirrorCheck(runtime: RuntimeSetup, options: RuntimeChecksOptions): Check {
+  const { name } = runtime;
+  const {
+    files,
+    target: { url },
+  } = options;
   return {
     name: `${name}: uses the mirror`,
     run: async (signal) => {
@@ -182,14 +205,24 @@ function usesMirrorCheck(
         }
         const output = await ended;
         const why = `a pull of ${image} by ${client()} did not arrive at the mirror${output === '' ? '' : `: ${output}`}`;
-        const also = 'docs/setup.md says what else keeps a runtime from its mirror.';
-        return (await unreachable(name)) ?? fail(why, `Run: ${setup(name)}; ${also}`);
+        return (await unreachable(name)) ?? fail(why, remedyFor(runtime, options));
       } finally {
         await Promise.race([ended, delay(GRACE_MS, undefined, { ref: false })]);
         stop.abort();
       }
     },
   };
+}
+
+/** Resolves to the last line of output when the program fails; undefined when it succeeds. */
+async function problemOf([program, ...args]: Command): Promise<string | undefined> {
+  try {
+    await promisify(execFile)(program, args, { timeout: PROBE_MS });
+    return undefined;
+  } catch (error) {
+    const { stderr = '', message } = error as { readonly stderr?: string; readonly message: string };
+    return stderr.trim().split('\n').at(-1) || message;
+  }
 }
 
 /** Resolves to the last line of output when the program ends, whatever its exit status is. */

@@ -168,7 +168,11 @@ function certificatesOf(probes: readonly Probe[], nowMs: number): CheckResult {
   );
   const bad =
     results.find(({ status }) => status === 'fail') ?? results.find(({ status }) => status === 'warn');
-  return bad ?? pass(results.map(({ message }) => message).join('; ') || 'no registry speaks TLS');
+  if (bad !== undefined) return bad;
+  if (results.length > 0) return pass(results.map(({ message }) => message).join('; '));
+  return probes.some(({ url }) => url.startsWith('https:'))
+    ? warn('no registry showed its certificate', 'See the checks of upstreams.')
+    : pass('no registry speaks TLS');
 }
 
 /**
