@@ -33,6 +33,18 @@ function cacheFolder(): string {
   return join(base, 'metahub-runtimes');
 }
 
+/** The archive did not deliver a release, and nothing of it is unpacked: no fault of what is tested. */
+export class ReleaseUnavailableError extends Error {
+  override readonly name = 'ReleaseUnavailableError';
+}
+
+/** Runs an apt-get that reads from the archive. */
+async function fromArchive(args: readonly string[], timeoutMs?: number): Promise<void> {
+  const { status, stderr } = await attempt('apt-get', args, timeoutMs === undefined ? {} : { timeoutMs });
+  const reason = stderr.split('\n').findLast((line) => line.trim() !== '') ?? `apt-get ended with ${status}`;
+  if (status !== 0) throw new ReleaseUnavailableError(reason);
+}
+
 /** Options with which apt uses this release and ignores installed packages. */
 function aptOptions(folder: string, { suites }: ReleasePlan): readonly string[] {
   mkdirSync(join(folder, 'lists', 'partial'), { recursive: true });
@@ -51,8 +63,9 @@ function aptOptions(folder: string, { suites }: ReleasePlan): readonly string[] 
     'APT::Default-Release': suites.at(-1) ?? '',
     'APT::Install-Recommends': 'false',
     'APT::Sandbox::User': 'root',
-    // A release in development changes while it is read, and its mirror may be outdated.
-    'Acquire::Retries': '3',
+    // A release in development changes while it is read, and its mirror may be outdated. apt waits longer
+    // before each retry, up to half a minute.
+    'Acquire::Retries': '8',
     'Acquire::Check-Valid-Until': 'false',
   };
   return Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
@@ -126,7 +139,7 @@ interface ReleasePlace {
  */
 async function fetchRelease({ folder, tree, record }: ReleasePlace, plan: ReleasePlan): Promise<string> {
   const apt = aptOptions(folder, plan);
-  await run('apt-get', [...apt, '--quiet', '--quiet', '--error-on=any', 'update']);
+  await fromArchive([...apt, '--quiet', '--quiet', '--error-on=any', 'update']);
   const versions = await candidates(apt, plan);
   // Without base-files a tree lacks the links of a merged /usr.
   const install = [...apt, '--quiet', '--quiet', '--yes', 'install', 'base-files', ...versions.keys()];
@@ -138,7 +151,7 @@ async function fetchRelease({ folder, tree, record }: ReleasePlace, plan: Releas
   // apt lists the missing packages; the others are in the cache already.
   if (wanted.length === 0 && existsSync(record) && readFileSync(record, 'utf8') === unpacked) return unpacked;
   await run('apt-get', [...apt, 'clean']);
-  await run('apt-get', [...install, '--download-only'], { timeoutMs: 600_000 });
+  await fromArchive([...install, '--download-only'], 600_000);
   const archives = join(folder, 'cache', 'archives');
   const found = await run('find', [archives, '-maxdepth', '1', '-name', '*.deb']);
   rmSync(record, { force: true });
@@ -152,7 +165,7 @@ async function fetchRelease({ folder, tree, record }: ReleasePlace, plan: Releas
 
 /**
  * Fetches the packages that the release has, unless they are unpacked already.
- * @throws when the archive does not deliver them and nothing is unpacked
+ * @throws ReleaseUnavailableError when the archive does not deliver them and nothing is unpacked
  */
 export async function openDebianRelease(plan: ReleasePlan): Promise<DebianRelease> {
   const folder = join(cacheFolder(), plan.name);
