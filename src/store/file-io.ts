@@ -231,12 +231,15 @@ export async function hasDigest(fd: number, sizeBytes: number, digest: Digest): 
   return finishDigest(hash, algorithmOf(digest)) === digest;
 }
 
-/** Compares the identity of files. It changes when a file is replaced or written to. */
+/**
+ * Compares the identity of files. It changes when a file is replaced or written to. Whoever writes to a file can set its
+ * modification time back, but not its change time.
+ */
 export function isSameFile(a: BigIntStats, b: BigIntStats): boolean {
-  return a.mtimeNs === b.mtimeNs && a.size === b.size && a.ino === b.ino && a.dev === b.dev;
+  return a.ctimeNs === b.ctimeNs && a.size === b.size && a.ino === b.ino && a.dev === b.dev;
 }
 
 /** The identity that {@link isSameFile} compares, as a key. */
-export function identityOf({ dev, ino, size, mtimeNs }: BigIntStats): string {
-  return `${dev}:${ino}:${size}:${mtimeNs}`;
+export function identityOf({ dev, ino, size, ctimeNs }: BigIntStats): string {
+  return `${dev}:${ino}:${size}:${ctimeNs}`;
 }

@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readlinkSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
+import { type BigIntStats, readdirSync, readlinkSync } from 'node:fs';
+import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { promisify } from 'node:util';
 import { describe, expect, test, vi } from 'vitest';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import type { Blob } from '../../src/oci/registry.ts';
@@ -18,6 +20,9 @@ import { afterTest, readBlob, repository } from '../support/upstream.ts';
 const app = repository('team/app');
 const KIB = 1024;
 const MIB = 1024 * KIB;
+
+const NS = 1_000_000_000n;
+const nanoseconds = ({ mtimeNs }: BigIntStats) => String(mtimeNs % NS).padStart(9, '0');
 
 /** What this process has open below a directory, `(deleted)` where it has no name any more. */
 function openBelow(directory: string): readonly string[] {
@@ -84,6 +89,27 @@ describe.skipIf(process.platform !== 'linux')('an open file without readers', ()
     expect(upstream.count()).toBeGreaterThan(0);
     expect(openBelow(directory)).not.toContain(`${file} (deleted)`);
   });
+
+  test.each([100 * KIB, 3 * MIB])(
+    'is checked again after a byte of %d was changed in place and its modification time set back',
+    async (sizeBytes) => {
+      const { fetch, blobs, layout } = await holding([sizeBytes]);
+      const [blob] = blobs;
+      if (!blob) throw new Error('one blob');
+      const file = join(layout, 'blobs/sha256', blob.digest.slice('sha256:'.length));
+      await fetch(blob.digest);
+      const before = await stat(file, { bigint: true });
+      const changed = Buffer.from(blob.bytes);
+      changed.writeUInt8(changed.readUInt8(sizeBytes >> 1) ^ 1, sizeBytes >> 1);
+      await writeFile(file, changed, { flag: 'r+' });
+      // To the nanosecond, which utimes() of Node.js cannot set.
+      await promisify(execFile)('touch', ['-d', `@${before.mtimeNs / NS}.${nanoseconds(before)}`, file]);
+      expect(await stat(file, { bigint: true })).toMatchObject({
+        ...{ size: before.size, ino: before.ino, mtimeNs: before.mtimeNs },
+      });
+      expect((await fetch(blob.digest)).equals(blob.bytes)).toBe(true);
+    },
+  );
 
   test('is closed when it is evicted, so that the disk gets its space back', async () => {
     const { cache, upstream, fetch, blobs, directory } = await holding([3 * MIB], 4 * MIB);
