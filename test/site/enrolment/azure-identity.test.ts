@@ -223,6 +223,15 @@ test('a message with more certificates than a chain has is refused', async () =>
   expect(await withOthers(4)).toBeUndefined();
 });
 
+test('a certificate in a message whose key is of no use for its signature is passed over', async () => {
+  const { root, signer } = keys.azure;
+  const other = await keys.openssl.make({ issuer: root, extensions: [], key: ['-algorithm', 'ED25519'] });
+  const document = await signed(undefined, signer, ['-noattr', '-certfile', other.certFile]);
+  const certificates = readSignedMessage(Buffer.from(document, 'base64'))?.certificates ?? [];
+  expect(certificates.map(({ publicKey }) => publicKey.asymmetricKeyType)).toEqual(['ed25519', 'rsa']);
+  expect(verified(document)).toMatchObject({ region: 'westeurope' });
+});
+
 describe('a challenge', () => {
   const KEY = Buffer.alloc(32, 7);
   const SECRET = createAzureSecret();
