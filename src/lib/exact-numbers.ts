@@ -91,15 +91,18 @@ export function keepExactNumbers(text: string, root: object): void {
   }
 }
 
-/** Writes JSON like `JSON.stringify`, with the numbers of {@link keepExactNumbers} as they were read. */
+function write(value: unknown, text: string | undefined): string {
+  if (text !== undefined && Object.is(value, Number(text))) return text;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  const { [EXACT]: texts }: Marked = value;
+  if (Array.isArray(value)) {
+    return `[${value.map((item, index) => write(item, texts?.get(String(index)))).join(',')}]`;
+  }
+  const members = Object.entries(value).filter(([, member]) => member !== undefined);
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${write(member, texts?.get(name))}`).join(',')}}`;
+}
+
+/** Writes plain data as JSON, like `JSON.stringify`, with the numbers of {@link keepExactNumbers} as they were read. */
 export function exactJson(root: object): string {
-  const plain = JSON.stringify(root);
-  if ((root as Marked)[EXACT] === undefined) return plain;
-  let marker = 'number:';
-  while (plain.includes(marker)) marker += ':';
-  const marked = JSON.stringify(root, function (this: Marked, key, value: unknown) {
-    const text = this[EXACT]?.get(key);
-    return text !== undefined && Object.is(value, Number(text)) ? marker + text : value;
-  });
-  return marked.replaceAll(new RegExp(`"${marker}([^"]*)"`, 'g'), '$1');
+  return (root as Marked)[EXACT] === undefined ? JSON.stringify(root) : write(root, undefined);
 }

