@@ -1,5 +1,5 @@
 import { visit } from 'jsonc-parser';
-import { type JsonBounds, parseJson, USUAL_BOUNDS } from './bounded-json.ts';
+import { type JsonBounds, parseJson, USUAL_BOUNDS } from './json.ts';
 
 /** An object has a name twice. Parsers differ in which of its values they take. */
 export class RepeatedNameError extends SyntaxError {

@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject, type JsonShape, shapeOf, USUAL_BOUNDS } from '../lib/bounded-json.ts';
+import { isJsonObject, type JsonObject, type JsonShape, shapeOf, USUAL_BOUNDS } from '../lib/json.ts';
 import { essenceOf, isImageManifestType, isIndexType } from './media-type.ts';
 import { RegistryError } from './registry-error.ts';
 

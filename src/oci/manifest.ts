@@ -1,5 +1,5 @@
-import { isJsonObject, type JsonObject, type JsonShape } from '../lib/bounded-json.ts';
-import { keepExactNumbers } from '../lib/exact-numbers.ts';
+import { isJsonObject, type JsonObject, type JsonShape, keepExactNumbers } from '../lib/json.ts';
+
 import { normalizePlatform } from '../lib/platform.ts';
 import { type Digest, parseDigest } from './digest.ts';
 import { checkShape, saysSchemaVersion } from './manifest-shape.ts';

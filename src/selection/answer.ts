@@ -1,5 +1,5 @@
 import type { HostProfile } from '../host/profile.ts';
-import { exactJson } from '../lib/exact-numbers.ts';
+import { exactJson } from '../lib/json.ts';
 import { joinLimited } from '../lib/text.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import type { Descriptor, ImageIndex, ManifestDocument } from '../oci/manifest.ts';

@@ -1,4 +1,4 @@
-import { type JsonObject, objectOf } from '../lib/bounded-json.ts';
+import { type JsonObject, objectOf } from '../lib/json.ts';
 import { type Descriptor, type ImageIndex, isImageEntry } from '../oci/manifest.ts';
 import { type Demand, demandsText, formatAlternative, VARIANT_ANNOTATION } from './demands.ts';
 import { REFERENCE_DIGEST, type Selection, type Verdict, type VerdictStatus } from './select.ts';

@@ -1,4 +1,4 @@
-import { isJsonObject } from '../lib/bounded-json.ts';
+import { isJsonObject } from '../lib/json.ts';
 import type { ConfigFiles } from './files.ts';
 import {
   type MirrorTarget,

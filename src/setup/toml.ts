@@ -1,5 +1,5 @@
 import { parse, TomlError } from 'smol-toml';
-import { objectOf } from '../lib/bounded-json.ts';
+import { objectOf } from '../lib/json.ts';
 import { RuntimeConfigError } from './runtime.ts';
 
 export type TomlTable = Readonly<Record<string, unknown>>;

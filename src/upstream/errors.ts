@@ -1,4 +1,4 @@
-import { parseJson } from '../lib/bounded-json.ts';
+import { parseJson } from '../lib/json.ts';
 import {
   type ErrorCode,
   isLoopError,

@@ -1,4 +1,4 @@
-import { type JsonBounds, objectOf, parseJson } from '../lib/bounded-json.ts';
+import { type JsonBounds, objectOf, parseJson } from '../lib/json.ts';
 import { parseTag } from '../oci/reference.ts';
 import type { TagOptions, TagPage } from '../oci/registry.ts';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { shapeOf, USUAL_BOUNDS } from '../../src/lib/bounded-json.ts';
+import { shapeOf, USUAL_BOUNDS } from '../../src/lib/json.ts';
 import { checkShape } from '../../src/oci/manifest-shape.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 

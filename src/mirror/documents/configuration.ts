@@ -1,4 +1,4 @@
-import { type JsonObject, objectOf, parseJson } from '../../lib/bounded-json.ts';
+import { type JsonObject, objectOf, parseJson } from '../../lib/json.ts';
 import { deniedAnnotation, type SelectionPolicy } from '../../selection/policy.ts';
 import type { DocumentSource } from './source.ts';
 

@@ -1,5 +1,5 @@
 import type { HostProfile } from '../../host/profile.ts';
-import { type JsonBounds, shapeOf, USUAL_BOUNDS } from '../../lib/bounded-json.ts';
+import { type JsonBounds, shapeOf, USUAL_BOUNDS } from '../../lib/json.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { type ImageIndex, parseManifestDocument } from '../../oci/manifest.ts';
 import { RegistryError } from '../../oci/registry-error.ts';

@@ -1,6 +1,5 @@
 import type { HostPlatform } from '../../host/profile.ts';
-import { objectOf } from '../../lib/bounded-json.ts';
-import { exactJson } from '../../lib/exact-numbers.ts';
+import { exactJson, objectOf } from '../../lib/json.ts';
 import { normalizePlatform } from '../../lib/platform.ts';
 import type { Digest } from '../../oci/digest.ts';
 import {

@@ -6,7 +6,7 @@ import {
   ThreadFailedError,
   type Turn,
 } from '../../lib/background-thread.ts';
-import { type JsonBounds, shapeOf, USUAL_BOUNDS } from '../../lib/bounded-json.ts';
+import { type JsonBounds, shapeOf, USUAL_BOUNDS } from '../../lib/json.ts';
 import { parseManifestDocument } from '../../oci/manifest.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { answerFor } from '../../selection/answer.ts';

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import { parseJson } from '../../lib/bounded-json.ts';
 import { parseBoundedYaml } from '../../lib/bounded-yaml.ts';
+import { parseJson } from '../../lib/json.ts';
 import type { CompatibilitySets, FeatureTerm, Expression as Match } from '../../selection/compatibility.ts';
 import type { DocumentSource } from './source.ts';
 

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { type JsonObject, objectOf } from '../../lib/bounded-json.ts';
+import { type JsonObject, objectOf } from '../../lib/json.ts';
 import { parseSourceHost, type Repository } from '../../oci/reference.ts';
 import type { Access } from '../../oci/registry.ts';
 

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { type WebLocation, withQuery } from '../../lib/address.ts';
-import { objectOf, parseJson } from '../../lib/bounded-json.ts';
+import { objectOf, parseJson } from '../../lib/json.ts';
 import { entriesAtMost } from '../../lib/lru.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { RegistryError } from '../../oci/registry-error.ts';

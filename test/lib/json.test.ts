@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { exactJson, keepExactNumbers } from '../../src/lib/exact-numbers.ts';
+import { exactJson, keepExactNumbers } from '../../src/lib/json.ts';
 
 function read(text: string): object {
   const value = JSON.parse(text) as object;
