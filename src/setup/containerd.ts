@@ -183,6 +183,16 @@ function withMirror(
   return `${endingLine(pinned.slice(0, at))}${markedBlock(lines)}${pinned.slice(at)}`;
 }
 
+/** Returns the hosts.toml files with MetaHub's part, without it. */
+function hostsWithoutMirror(files: ConfigFiles, certs: string): readonly FileChange[] {
+  return files.listFolders(certs).flatMap((name) => {
+    const path = `${certs}/${name}/hosts.toml`;
+    const before = files.read(path);
+    const text = before === undefined ? undefined : withoutMarks(before);
+    return text === before ? [] : [{ path, text }];
+  });
+}
+
 /**
  * containerd, also below Kubernetes: a hosts.toml for each registry, and the setting that makes containerd
  * read them.
@@ -197,7 +207,9 @@ export const CONTAINERD: RuntimeSetup = {
       return { path, text: withMirror(files.read(path), registry, target, path) };
     });
     const changed = [...changes, ...hosts].filter(({ path, text }) => files.read(path) !== text);
-    return { changes: changed, warnings, ...(changes.length > 0 ? { reload: RESTART } : {}) };
+    const mirrored = new Set(hosts.map(({ path }) => path));
+    const obsolete = hostsWithoutMirror(files, certs).filter(({ path }) => !mirrored.has(path));
+    return { changes: changed, obsolete, warnings, ...(changes.length > 0 ? { reload: RESTART } : {}) };
   },
   mirrorsInFront: (files, { url, registries }) => {
     const { certs } = ensureConfigPath(files);
@@ -215,15 +227,9 @@ export const CONTAINERD: RuntimeSetup = {
     const { table, version } = readConfig(files);
     const [registry = []] = REGISTRY_TABLES[version] ?? [];
     const [certs = CERTS] = configPathOf(table, registry).split(':').filter(Boolean);
-    const hosts = files.listFolders(certs).map((name): FileChange => {
-      const path = `${certs}/${name}/hosts.toml`;
-      const before = files.read(path);
-      return { path, text: before === undefined ? undefined : withoutMarks(before) };
-    });
-    const changed = hosts.filter(({ path, text: after }) => files.read(path) !== after);
     const config = text === rest ? [] : [{ path: CONFIG, text: rest }];
     return {
-      changes: [...config, ...changed],
+      changes: [...config, ...hostsWithoutMirror(files, certs)],
       warnings: [],
       ...(config.length > 0 ? { reload: RESTART } : {}),
     };

@@ -46,6 +46,7 @@ export const K3S: RuntimeSetup = {
     const ours = new Set([url, ...formerUrls]);
     const text = files.read(PATH) ?? '';
     const { document, content } = readRegistries(text);
+    removeEndpoints(document, (registry, each) => ours.has(each) && !registries.includes(registry));
     for (const registry of registries) {
       const endpoints = endpointsOf(document, registry);
       const wanted = [url, ...endpoints.filter((each) => !ours.has(each))];
@@ -65,22 +66,30 @@ export const K3S: RuntimeSetup = {
     const text = files.read(PATH);
     if (text === undefined) return { changes: [], warnings: [] };
     const { document } = readRegistries(text);
-    const mirrors = document.get('mirrors');
-    let isChanged = false;
-    for (const registry of isMap(mirrors) ? Object.keys(mirrors.toJSON()) : []) {
-      const endpoints = endpointsOf(document, registry);
-      const rest = endpoints.filter((each) => !urls.includes(each));
-      if (rest.length === endpoints.length) continue;
-      isChanged = true;
-      if (rest.length > 0) document.setIn(['mirrors', registry, 'endpoint'], rest);
-      else removeEndpoint(document, registry);
-    }
-    if (!isChanged) return { changes: [], warnings: [] };
+    if (!removeEndpoints(document, (_, each) => urls.includes(each))) return { changes: [], warnings: [] };
     const isEmpty = isMap(document.contents) && document.contents.items.length === 0;
     const next = isEmpty ? '' : document.toString({ lineWidth: 0 });
     return { changes: [{ path: PATH, text: next }], warnings: [], reload: reloadOf(files) };
   },
 };
+
+/** Removes the endpoints for which `mustGo` returns true. Returns whether there were any. */
+function removeEndpoints(
+  document: Document,
+  mustGo: (registry: string, endpoint: string) => boolean,
+): boolean {
+  const mirrors = document.get('mirrors');
+  let isChanged = false;
+  for (const registry of isMap(mirrors) ? Object.keys(mirrors.toJSON()) : []) {
+    const endpoints = endpointsOf(document, registry);
+    const rest = endpoints.filter((each) => !mustGo(registry, each));
+    if (rest.length === endpoints.length) continue;
+    isChanged = true;
+    if (rest.length > 0) document.setIn(['mirrors', registry, 'endpoint'], rest);
+    else removeEndpoint(document, registry);
+  }
+  return isChanged;
+}
 
 /** Removes the list of endpoints, and the maps that are empty without it. */
 function removeEndpoint(document: Document, registry: string): void {

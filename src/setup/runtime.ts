@@ -19,6 +19,8 @@ export interface FileChange {
 /** The changes for one runtime. Nothing has been written yet. */
 export interface SetupPlan {
   readonly changes: readonly FileChange[];
+  /** The files of registries that are no longer mirrored, without the additions of setup. */
+  readonly obsolete?: readonly FileChange[];
   /** Problems that make the configuration ineffective or incomplete: sentences, each with its remedy. */
   readonly warnings: readonly string[];
   /** The command that makes the running daemon read the changes; absent when it reads them on its own. */

@@ -147,15 +147,18 @@ function pathsWithOurs(files: ConfigFiles, urls: readonly string[]): ReadonlySet
   return new Set(paths);
 }
 
-/** Returns the content of a file after removal; undefined: the file is removed. */
-function restoredText(
+/** Returns the content of the files after removal; undefined: the file is removed. */
+function restoring(
+  withoutOurs: readonly FileChange[],
   files: ConfigFiles,
-  path: string,
-  withoutOurs: string | undefined,
-  { files: { [path]: known } }: SetupState,
-): string | undefined {
-  if (known && isUntouched(known, files.read(path))) return known.before ?? undefined;
-  return isBlank(withoutOurs) && (known?.before ?? null) === null ? undefined : (withoutOurs ?? '');
+  state: SetupState,
+): readonly FileChange[] {
+  return withoutOurs.map(({ path, text }) => {
+    const known = state.files[path];
+    if (known && isUntouched(known, files.read(path))) return { path, text: known.before ?? undefined };
+    const isLeftEmpty = isBlank(text) && (known?.before ?? null) === null;
+    return { path, text: isLeftEmpty ? undefined : (text ?? '') };
+  });
 }
 
 /** What setup does, or would do, with one runtime. */
@@ -225,18 +228,21 @@ export function configureRuntimes(
   { root, target, dryRun }: SetupOptions,
 ): Promise<readonly RuntimeOutcome[]> {
   return forEachRuntime(runtimes, { root, dryRun }, async (runtime, files) => {
-    const { urls } = readState(files);
+    const state = readState(files);
+    const { urls } = state;
     const plan = runtime.configure(
       files,
       target,
       urls.filter((url) => url !== target.url),
     );
-    const changes = shown(plan.changes, files.read);
+    const obsolete = restoring(plan.obsolete ?? [], files, state);
+    const changes = shown([...plan.changes, ...obsolete], files.read);
     if (!dryRun) {
       const { changes: removals } = runtime.remove(files, [...urls, target.url]);
       const without = new Map(removals.map(({ path, text }) => [path, text]));
       const before = (path: string) => (without.has(path) ? without.get(path) : files.read(path));
       await applyChanges(root, files, plan.changes, before, target.url);
+      if (obsolete.length > 0) await removeChanges(root, obsolete);
     }
     return { changes, warnings: plan.warnings, reload: changes.length > 0 ? plan.reload : undefined };
   });
@@ -250,9 +256,7 @@ export function removeFromRuntimes(
   return forEachRuntime(runtimes, { root, dryRun }, async (runtime, files) => {
     const state = readState(files);
     const plan = runtime.remove(files, state.urls.length > 0 ? state.urls : [target.url]);
-    const restored = plan.changes.map(
-      ({ path, text }): FileChange => ({ path, text: restoredText(files, path, text, state) }),
-    );
+    const restored = restoring(plan.changes, files, state);
     const changes = shown(restored, files.read);
     if (!dryRun) await removeChanges(root, restored);
     return { changes, warnings: plan.warnings, reload: plan.reload };

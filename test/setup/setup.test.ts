@@ -20,10 +20,10 @@ function machine(files: Readonly<Record<string, string>> = {}) {
     writeFileSync(join(root, path), text);
   };
   for (const [path, text] of Object.entries(files)) write(path, text);
-  const options = (strict = false, url = URL) => ({
+  const options = (strict = false, url = URL, registries = ['docker.io', 'ghcr.io']) => ({
     root,
     dryRun: false,
-    target: { url, registries: ['docker.io', 'ghcr.io'], strict },
+    target: { url, registries, strict },
   });
   const named = (name: RuntimeSetupName) => RUNTIME_SETUPS.filter((runtime) => runtime.name === name);
   return {
@@ -37,6 +37,8 @@ function machine(files: Readonly<Record<string, string>> = {}) {
     },
     configureFor: (url: string, name: RuntimeSetupName) =>
       configureRuntimes(named(name), options(false, url)),
+    configureOnly: (registries: readonly string[], name: RuntimeSetupName) =>
+      configureRuntimes(named(name), options(true, URL, [...registries])),
     /** The paths of all files. */
     files: () =>
       readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((path) =>
@@ -240,6 +242,54 @@ describe('mirrors that a runtime uses before this one', () => {
     ['containerd', hosts('http://spegel:30020', URL), ['http://spegel:30020']],
   ] as const)('are found in %s with %j: %j', (name, files, expected) => {
     expect(inFront(name, files)).toEqual(expected);
+  });
+});
+
+describe('a registry that the mirror no longer serves', () => {
+  const MIRRORS = /127\.0\.0\.1:5080/;
+  const GHCR = '/etc/containerd/certs.d/ghcr.io/hosts.toml';
+  const OTHER = 'server = "https://ghcr.io"\n\n[host."https://harbor.example"]\n  capabilities = ["pull"]\n';
+
+  test.each<[RuntimeSetupName, string]>([
+    ['containerd', GHCR],
+    ['k3s', K3S],
+    ['podman', DROP_IN],
+  ])('is no longer sent to the mirror by %s, and --remove restores all files', async (name, path) => {
+    const host = machine();
+    const before = host.tree();
+    await host.configureOnly(['docker.io', 'ghcr.io'], name);
+    const sending = () =>
+      host
+        .files()
+        .filter((file) => !file.endsWith('state.json'))
+        .filter((file) => MIRRORS.test(host.read(file)) && /ghcr\.io/.test(`${file} ${host.read(file)}`));
+    expect(sending()).toEqual([path.slice(1)]);
+    const [outcome] = await host.configureOnly(['docker.io'], name);
+    expect(outcome?.changes.map((change) => change.path)).toEqual([path]);
+    expect(sending()).toEqual([]);
+    const [again] = await host.configureOnly(['docker.io'], name);
+    expect(again?.changes).toEqual([]);
+    await host.remove(name);
+    expect(host.tree()).toEqual(before);
+  });
+
+  test('keeps its other hosts, and its file byte for byte when nobody has edited it', async () => {
+    const host = machine({ [GHCR]: OTHER });
+    await host.configureOnly(['docker.io', 'ghcr.io'], 'containerd');
+    expect(host.read(GHCR)).toMatch(MIRRORS);
+    await host.configureOnly(['docker.io'], 'containerd');
+    expect(host.read(GHCR)).toBe(OTHER);
+    await host.remove('containerd');
+    expect(host.read(GHCR)).toBe(OTHER);
+  });
+
+  test('keeps its other endpoints', async () => {
+    const host = machine({ [K3S]: 'mirrors:\n  ghcr.io:\n    endpoint:\n      - https://harbor.example\n' });
+    await host.configureOnly(['docker.io', 'ghcr.io'], 'k3s');
+    await host.configureOnly(['docker.io'], 'k3s');
+    expect(parseYaml(host.read(K3S))).toEqual({
+      mirrors: { 'ghcr.io': { endpoint: ['https://harbor.example'] }, 'docker.io': { endpoint: [URL] } },
+    });
   });
 });
 
