@@ -97,7 +97,7 @@ describeWith(PROGRAMS, 'two replicas of one host’s kind that share a Redis', (
     await expect.poll(async () => (await announced()).key).not.toBe('');
     const { digest, key } = await announced();
     expect(digest).not.toBe(images.bench.digest);
-    expect(key).toMatch(/^metahub:v1:[0-9a-f]{16}:derived:/);
+    expect(key).toMatch(/^metahub:v2:[0-9a-f]{16}:derived:/);
     await registry.stop();
     const delivered = () => ask(other, `/v2/qnib/bench/manifests/${digest}`);
     await expect.poll(async () => (await delivered()).digest).toBe(digest);
