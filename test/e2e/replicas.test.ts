@@ -5,6 +5,7 @@ import { createAuthority, type TestAuthority } from '../support/certificates.ts'
 import { metahub as command } from '../support/cli.ts';
 import { type DockerRegistry, startDockerRegistry } from '../support/docker-registry.ts';
 import { type ImageSet, pushImageSet } from '../support/image-set.ts';
+import { freePort } from '../support/loopback.ts';
 import type { Metahub } from '../support/metahub.ts';
 import { MIRRORED_REGISTRY } from '../support/mirrored-registry.ts';
 import { startRedis, startSentinel, type TestRedis } from '../support/redis.ts';
@@ -354,8 +355,10 @@ describeWith(['redis-server', 'redis-cli'], 'the shared state of replicas', () =
   });
 
   test('is found in a cluster', async () => {
+    // By default the port + 10000, which the kernel may have assigned to a connection.
+    const bus = String(await freePort());
     const redis = await startRedis(workplace, {
-      args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'],
+      args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-port', bus],
     });
     await redis.cli('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
     await expect.poll(() => redis.cli('CLUSTER', 'INFO')).toContain('cluster_state:ok');
