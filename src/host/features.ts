@@ -24,7 +24,7 @@ export function parseFeature(text: string): Feature | undefined {
   const level = canonicalLevel(written);
   if (level !== undefined) return { kind: 'level', value: level };
   const separator = written.search(/[:=]/);
-  if (separator === -1) return BARE_FLAG.test(written) ? { kind: 'cpuflag', value: written } : undefined;
+  if (separator === -1) return isBareFlag(written) ? { kind: 'cpuflag', value: written } : undefined;
   const [kind, value] = [written.slice(0, separator), written.slice(separator + 1).trim()];
   if (!KIND.test(kind) || !VALUE.test(value)) return undefined;
   if (kind !== 'level') return { kind, value };
@@ -32,9 +32,14 @@ export function parseFeature(text: string): Feature | undefined {
   return named === undefined ? undefined : { kind, value: named };
 }
 
-/** Formats a feature: `cpu:zen4`; a level or flag as a bare word. */
+/** Formats a feature: `cpu:zen4`; a level or flag as a bare word. `parseFeature` returns the same feature again. */
 export function formatFeature({ kind, value }: Feature): string {
-  return kind === 'level' || (kind === 'cpuflag' && BARE_FLAG.test(value)) ? value : `${kind}:${value}`;
+  return kind === 'level' || (kind === 'cpuflag' && isBareFlag(value)) ? value : `${kind}:${value}`;
+}
+
+/** True when a word without a kind is this flag. A flag that is spelled like a level needs its kind. */
+function isBareFlag(word: string): boolean {
+  return BARE_FLAG.test(word) && canonicalLevel(word) === undefined;
 }
 
 /** Normalizes a level: archspec's `x86_64_v3` becomes `x86-64-v3`; `arm64-v9` becomes `arm64-v9.0`. */

@@ -31,6 +31,7 @@ describe('a feature', () => {
     [' cpu= zen4 ', { kind: 'cpu', value: 'zen4' }, 'cpu:zen4'],
     ['cpuflag:AVX2', { kind: 'cpuflag', value: 'AVX2' }, 'cpuflag:AVX2'],
     ['cpuflag:avx-2', { kind: 'cpuflag', value: 'avx-2' }, 'cpuflag:avx-2'],
+    ['cpuflag:x86_64_v4', { kind: 'cpuflag', value: 'x86_64_v4' }, 'cpuflag:x86_64_v4'],
     ['level:arm64-v9', { kind: 'level', value: 'arm64-v9.0' }, 'arm64-v9.0'],
     ['arm64-v10.11', { kind: 'level', value: 'arm64-v10.11' }, 'arm64-v10.11'],
     ['rack:x86-64-v3', { kind: 'rack', value: 'x86-64-v3' }, 'rack:x86-64-v3'],
@@ -73,10 +74,21 @@ describe('a feature', () => {
   });
 
   test('in canonical form is parsed to the same feature', () => {
+    const word = fc.stringMatching(/^[A-Za-z0-9._+-]{1,12}$/);
+    const level = fc.constantFrom('x86-64-v3', 'x86_64_v4', 'arm64-v9', 'arm64-v8.2');
+    const kind = fc.oneof(fc.constantFrom('cpu', 'cpuflag', 'level', 'rack'), fc.string({ maxLength: 6 }));
+    const written = fc.tuple(kind, fc.constantFrom(':', '=', ': ', '= '), fc.oneof(word, level, fc.string()));
+    const text = fc.oneof(
+      word,
+      level,
+      fc.string(),
+      written.map((parts) => parts.join('')),
+    );
     fc.assert(
-      fc.property(fc.string(), (text) => {
+      fc.property(text, (text) => {
         const feature = parseFeature(text);
-        if (feature !== undefined) expect(parseFeature(formatFeature(feature))).toEqual(feature);
+        fc.pre(feature !== undefined);
+        expect(parseFeature(formatFeature(feature))).toEqual(feature);
       }),
       { numRuns: FUZZ_RUNS },
     );
