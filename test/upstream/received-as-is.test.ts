@@ -147,7 +147,9 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
     expect(blob).toMatchObject({ range: undefined, sizeBytes: BYTES.length });
     expect(await readBlob(blob)).toEqual(BYTES);
     const wrong = Buffer.from(BYTES).fill('x');
-    await expect((await send(wrong)).upstream.blob(app, DIGEST).then(readBlob)).rejects.toThrow();
+    await expect((await send(wrong)).upstream.blob(app, DIGEST).then(readBlob)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
   });
 
   test.each([201, 202, 203, 206])(

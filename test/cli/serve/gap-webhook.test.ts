@@ -4,7 +4,7 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { type CloudEvent, HTTP } from 'cloudevents';
-import { Webhook } from 'standardwebhooks';
+import { Webhook, WebhookVerificationError } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openConnection } from '../../../src/cli/open-upstream.ts';
 import { openGapRecord } from '../../../src/cli/serve/gap-record.ts';
@@ -105,7 +105,9 @@ describe('GapWebhook', () => {
     const [request] = requests as readonly [RecordedRequest];
     expect(`${request.method} ${request.target}`).toBe('POST /hook?team=hpc');
     expect(verified(request, secret)).toMatchObject({ specversion: '1.0' });
-    expect(() => verified({ ...request, body: request.body.replace('zen4', 'zen5') }, secret)).toThrow();
+    expect(() => verified({ ...request, body: request.body.replace('zen4', 'zen5') }, secret)).toThrow(
+      WebhookVerificationError,
+    );
     const event = eventOf(request);
     event.validate();
     expect(event).toMatchObject({
