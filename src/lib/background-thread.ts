@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import { constants, getPriority, setPriority } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parentPort, type Transferable, Worker, type WorkerOptions } from 'node:worker_threads';
@@ -5,18 +6,42 @@ import { FairBudget, NO_SHARE, type Share } from './fair-budget.ts';
 import { packagedWorker } from './packaged-files.ts';
 import { FairSemaphore } from './queue.ts';
 
+/** The code of the workers that were started from the sources, by the path of their file. */
+const bundledSources = new Map<string, string>();
+
+/**
+ * Bundles a worker in tests and benchmarks, which run from the sources: a thread that loads its modules with a loader for
+ * TypeScript takes half a second of CPU time to start.
+ */
+function bundleSource(path: string): string {
+  const known = bundledSources.get(path);
+  if (known !== undefined) return known;
+  const { buildSync }: typeof import('esbuild') = createRequire(path)('esbuild');
+  const { outputFiles } = buildSync({
+    entryPoints: [path],
+    bundle: true,
+    write: false,
+    platform: 'node',
+    format: 'cjs',
+    mainFields: ['module', 'main'],
+    define: {
+      // Files that ship with the program are found from this folder (packaged-files.ts). No worker starts workers.
+      'import.meta.dirname': JSON.stringify(import.meta.dirname),
+      'import.meta.filename': JSON.stringify(path),
+    },
+  });
+  const code = outputFiles.map(({ text }) => text).join('');
+  bundledSources.set(path, code);
+  return code;
+}
+
 /** Starts the worker `NAME.js` of the bundle, or `NAME.ts` of the sources, beside the file `besides`. */
 export function startWorker(name: string, besides: string, options: WorkerOptions = {}): Worker {
   const packaged = packagedWorker(name);
   if (packaged !== undefined) return new Worker(packaged, { ...options, eval: true, execArgv: [] });
   const path = join(dirname(besides), name);
   if (besides.endsWith('.js')) return new Worker(`${path}.js`, { ...options, execArgv: [] });
-  // In tests and benchmarks, which run from the sources, the thread needs a loader for TypeScript.
-  return new Worker(`require('tsx/cjs'); require(${JSON.stringify(`${path}.ts`)});`, {
-    ...options,
-    eval: true,
-    execArgv: [],
-  });
+  return new Worker(bundleSource(`${path}.ts`), { ...options, eval: true, execArgv: [] });
 }
 
 /**
