@@ -151,7 +151,7 @@ const SOURCE = 'NFD compatibility artifact';
 /** Limit of an artifact's specification, in bytes. The usual size is a few kilobytes. */
 const SPEC_MAX_BYTES = 64 * 1024;
 /** How long a newly attached artifact may go unnoticed, in milliseconds. */
-export const COMPATIBILITY_TTL_MS = 10 * 60_000;
+const COMPATIBILITY_TTL_MS = 10 * 60_000;
 
 /** Reads the demands of the artifacts of an index and of its entries. `digest` is that of the index. */
 export type ReadCompatibility = (

@@ -1,6 +1,6 @@
 import type { HostProfile } from '../host/profile.ts';
 import type { DerivedAnswers } from '../oci/content-store.ts';
-import type { Digest } from '../oci/digest.ts';
+import { type Digest, digestOf } from '../oci/digest.ts';
 import { formatReference, formatRepository, type Repository, type Tag } from '../oci/reference.ts';
 import {
   infoOf,
@@ -25,12 +25,7 @@ import {
 } from './decision-cache.ts';
 import { type DerivedSearch, type ForeignDerived, refusalOfForeign } from './derived-search.ts';
 import { readAside } from './documents/reading.ts';
-import {
-  COMPATIBILITY_TTL_MS,
-  createDemandReaders,
-  type DemandReaders,
-  joinDemands,
-} from './entry-demands.ts';
+import { createDemandReaders, type DemandReaders, joinDemands } from './entry-demands.ts';
 
 /** What was decided for a request by tag, for the log and the status page. */
 export interface TailoringDecision {
@@ -140,15 +135,15 @@ class TailoredView {
     upstream: Manifest,
     asked: RequestOptions,
   ): Promise<CachedDecision> {
-    const { profile, policyFor, now } = this.#options;
+    const { profile, policyFor } = this.#options;
     const { acceptsIndex = true } = asked;
     const policy = policyFor(repository, tag);
-    // An artifact may be attached later, so a decision that read artifacts is made again after a while.
-    const period = policy.readCompatibility ? Math.floor(now() / COMPATIBILITY_TTL_MS) : '';
-    const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)} ${period}`;
+    const extra = await this.#extraDemands(repository, upstream, policy, asked);
+    // These demands may change, and differ between logins: a decision counts only for those that it was made with.
+    const demands = extra && digestOf(Buffer.from(JSON.stringify([...extra])));
+    const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)} ${demands ?? ''}`;
     const known = this.#answers.get(key);
     if (known?.policy === policy) return known;
-    const extra = await this.#extraDemands(repository, upstream, policy, asked);
     const details = { profile, policy, acceptsIndex, extra };
     const turn = turnOf(repository, asked);
     const decision = withBuffers(await readAside('answer for a host', upstream, details, turn));

@@ -1,9 +1,10 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { COMPATIBILITY_TTL_MS, createCompatibilityReader } from '../../src/mirror/entry-demands.ts';
+import { createCompatibilityReader } from '../../src/mirror/entry-demands.ts';
 import { tailored } from '../../src/mirror/tailored.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Repository } from '../../src/oci/reference.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
 import { formatDemand } from '../../src/selection/demands.ts';
 import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
 import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
@@ -257,6 +258,29 @@ describe('a mirror whose policy reads compatibility artifacts', () => {
     expect(await pull('', policy, [avx, plain], mirror)).toHaveLength(2);
   });
 
+  test.each(['alice', 'bob'])(
+    'selects for each login by the artifacts that it may see, first for %s',
+    async (first) => {
+      const [plain, avx] = [putImage(), putImage()];
+      attach(avx.digest, { spec: specOf('AVX512F') });
+      next.before = ({ method, options }) => {
+        if (method === 'referrers' && options.access?.partition === 'bob') {
+          throw new RegistryError('NAME_UNKNOWN', 'hidden');
+        }
+      };
+      next.putManifest(indexOf(avx, plain), { tag: 'latest' });
+      const mirror = mirrorOf('cpu:zen3', { readCompatibility: true });
+      const left = async (partition: string) => {
+        const { bytes } = await mirror.manifest(APP, tagged('latest'), { access: { partition } });
+        return (JSON.parse(bytes.toString()) as { manifests: unknown[] }).manifests.length;
+      };
+      const expected: Readonly<Record<string, number>> = { alice: 1, bob: 2 };
+      for (const partition of [first, 'alice', 'bob', first]) {
+        expect([partition, await left(partition)]).toEqual([partition, expected[partition]]);
+      }
+    },
+  );
+
   test('sends no requests where the policy does not read them', async () => {
     const avx = putImage();
     attach(avx.digest, { spec: specOf('AVX512F') });
@@ -264,14 +288,16 @@ describe('a mirror whose policy reads compatibility artifacts', () => {
     expect(next.count('referrers')).toBe(0);
   });
 
-  test('finds after a while an artifact that was attached to an index in the cache', async () => {
+  test('finds after ten minutes an artifact that was attached to an index in the cache', async () => {
     const [plain, avx] = [putImage(), putImage()];
     const policy = { ...DEFAULT_POLICY, readCompatibility: true };
     const mirror = mirrorOf('cpu:zen3', policy);
     expect(await pull('', policy, [avx, plain], mirror)).toHaveLength(2);
     attach(avx.digest, { spec: specOf('AVX512F') });
     expect(await pull('', policy, [avx, plain], mirror)).toHaveLength(2);
-    nowMs += COMPATIBILITY_TTL_MS + 1;
+    nowMs += 10 * 60_000;
+    expect(await pull('', policy, [avx, plain], mirror)).toHaveLength(2);
+    nowMs += 1;
     expect(await pull('', policy, [avx, plain], mirror)).toEqual([plain.digest]);
   });
 });
