@@ -35,9 +35,14 @@ export function tagView(repository: Repository, tag: Tag, access: Access | undef
 export class TagCache {
   readonly #now: () => number;
   readonly #lookups = new LRUCache<string, CachedLookup>(entriesAtMost(TAGS_MAX));
-  /** When each tag was last seen to have moved. */
-  readonly #moved = new LRUCache<string, number>(entriesAtMost(MOVED_MAX));
-
+  /** When each tag was last seen to have moved. Those that this forgets expire all earlier lookups instead. */
+  readonly #moved = new LRUCache<string, number>({
+    ...entriesAtMost(MOVED_MAX),
+    dispose: (movedMs, _name, reason) => {
+      if (reason === 'evict') this.#allExpiredMs = Math.max(this.#allExpiredMs, movedMs);
+    },
+  });
+  /** Lookups up to this time no longer count, in monotonic milliseconds. */
   #allExpiredMs = Number.NEGATIVE_INFINITY;
 
   /** @param now monotonic milliseconds. */

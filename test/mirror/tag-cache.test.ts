@@ -86,4 +86,40 @@ describe('TagCache', () => {
     cache.keep(view, lookup('a'), 5000);
     expect(cache.find(view)).toMatchObject({ maxAgeMs: 5000 });
   });
+
+  test('keeps the responses of the latest 20,000 tags', () => {
+    const { cache } = cacheAt(1000);
+    const viewOf = (at: number) => tagView(app, `v${at}` as Tag, undefined);
+    for (let at = 0; at < 20_000; at += 1) cache.keep(viewOf(at), lookup('a'), 5000);
+    expect(cache.find(viewOf(0))).toBeDefined();
+    cache.keep(viewOf(20_000), lookup('a'), 5000);
+    expect([0, 1, 2, 20_000].map((at) => cache.find(viewOf(at)) !== undefined)).toEqual([
+      true,
+      false,
+      true,
+      true,
+    ]);
+  });
+
+  test.each([
+    [999, true],
+    [1000, false],
+  ])(
+    'never returns a response from before a tag was pushed, although %d other tags were pushed since; unrelated ones stay: %s',
+    (pushes, isKept) => {
+      const { cache, clock, view } = cacheAt(1000);
+      const unrelated = tagView(repository('team/other'), LATEST, undefined);
+      for (const one of [view, unrelated]) cache.keep(one, lookup('a'), 5000);
+      clock.ms += 1;
+      for (const tag of [LATEST, ...Array.from({ length: pushes }, (_, at) => `v${at}` as Tag)]) {
+        cache.expire(tagView(app, tag, undefined));
+      }
+      expect(cache.find(view)).toBeUndefined();
+      // A move that is forgotten expires every earlier response.
+      expect(cache.find(unrelated) !== undefined).toBe(isKept);
+      clock.ms += 1;
+      cache.keep(view, lookup('b'), 5000);
+      expect(cache.find(view)).toMatchObject(lookup('b'));
+    },
+  );
 });
