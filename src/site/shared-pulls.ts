@@ -142,6 +142,9 @@ function latestOf<Row extends { readonly lastMs: number }>(rows: readonly Row[],
   return rows.length <= max ? rows : [...rows].sort((a, b) => b.lastMs - a.lastMs).slice(0, max);
 }
 
+/** Since when changes are pending. After the clock was set back, a later change may have any earlier time. */
+const sinceOf = (doneMs: number, nowMs: number) => (nowMs < doneMs ? 0 : doneMs);
+
 class PullSharing implements SharedPulls {
   readonly #own: PullRecord;
   readonly #state: SharedState;
@@ -189,10 +192,8 @@ class PullSharing implements SharedPulls {
 
   images(): readonly RecordedAnswer[] {
     const rows = [...this.#own.images(), ...this.#peers.images.all()];
-    return latestOf(
-      combined(rows, ({ login, image }) => `${login} ${image}`, sumAnswers),
-      IMAGES_MAX,
-    );
+    const images = combined(rows, ({ login, image }) => `${login} ${image}`, sumAnswers);
+    return latestOf(images, IMAGES_MAX);
   }
 
   hosts(): readonly SeenHost[] {
@@ -215,7 +216,7 @@ class PullSharing implements SharedPulls {
   async #publish(): Promise<void> {
     if (this.#state.trouble !== undefined) return;
     const nowMs = this.#now();
-    const changed = this.#own.changedSince(Math.min(this.#publishedMs, nowMs));
+    const changed = this.#own.changedSince(sinceOf(this.#publishedMs, nowMs));
     this.#publishedMs = nowMs;
     for (const kind of KINDS) {
       for (const rows of batches<object>(changed[kind], MESSAGE_MAX_BYTES)) {
@@ -245,7 +246,7 @@ class PullSharing implements SharedPulls {
     if (this.#state.trouble !== undefined) return;
     const isAll = this.#storeAll;
     const nowMs = this.#now();
-    const changed = this.#own.changedSince(Math.min(this.#storedMs, nowMs));
+    const changed = this.#own.changedSince(sinceOf(this.#storedMs, nowMs));
     this.#storeAll = false;
     this.#storedMs = nowMs;
     let hasLacked = false;
