@@ -15,7 +15,7 @@ function gapOf(image: string): Gap {
   };
 }
 
-async function site() {
+async function site(gaps = [gapOf('docker.io/b/app:latest'), gapOf('docker.io/a/app:latest')]) {
   const own = (name: string) => `{ name: ${name}, features: [cpu:${name}] }`;
   const whole = await serveWholeSite(
     {
@@ -23,7 +23,7 @@ async function site() {
       'a.yaml': `user: a\npassword: "${await hashed('a')}"\npush: [a/*]\ntypes: [${own('zen4')}, ${own('haswell')}]\n`,
       'b.yaml': `user: b\npassword: "${await hashed('b')}"\ntypes: [${own('skylake')}]\n`,
     },
-    { gaps: () => [gapOf('docker.io/b/app:latest'), gapOf('docker.io/a/app:latest')] },
+    { gaps: () => gaps },
   );
   const manifests = [[], ['cpu:skylake'], ['cpu:zen4']].map((features, at) => ({
     mediaType: 'application/vnd.oci.image.manifest.v1+json',
@@ -116,6 +116,85 @@ describe('the API’s record of pulls', () => {
     expect(hosts).toMatchObject([
       { account: 'a', login: 'a/cpu#zen4', features: ['cpu:zen4'], address: '127.0.0.1' },
     ]);
+  });
+});
+
+describe('the query of a list of pulls', () => {
+  async function pulled() {
+    const whole = await site();
+    for (const [name, login, password] of [
+      ['a/app:latest', 'a-zen4', 'a'],
+      ['b/app:latest', 'a-zen4', 'a'],
+      ['b/app:latest', 'b-skylake', 'b'],
+    ] as const) {
+      expect((await whole.pull(name, basic(login, password))).status).toBe(200);
+    }
+    return whole;
+  }
+  const a = ['docker.io/a/app:latest a-zen4', 'docker.io/b/app:latest a-zen4'];
+  const b = 'docker.io/b/app:latest b-skylake';
+
+  test.each([
+    ['', [...a, b]],
+    ['image=a/app', a.slice(0, 1)],
+    ['image=o/b/a', [a[1], b]],
+    ['image=c/', []],
+    ['login=a-zen4', a],
+    ['login=a', []],
+    ['login=a-zen4&image=b/', a.slice(1)],
+    ['account=b', [b]],
+    ['account=b&image=a/', []],
+  ])('“%s” gives those images and decisions alone', async (query, expected) => {
+    const { ask } = await pulled();
+    for (const path of ['images', 'decisions'] as const) {
+      const document = await (await ask(`${API}/${path}?${query}`, { as: 'root' })).json();
+      expect(document[path].map(({ image, login }) => `${image} ${login}`).sort()).toEqual(expected);
+    }
+  });
+
+  test('names an account for the list of machines, which is sorted and cut like any other', async () => {
+    const { ask } = await pulled();
+    const loginsOf = async (query: string) => {
+      const answer = await ask(`${API}/hosts?${query}`, { as: 'root' });
+      const next = /<(.*)>; rel="next"/.exec(answer.headers.get('link') ?? '')?.[1];
+      return { logins: (await answer.json()).hosts.map(({ login }) => login), next };
+    };
+    expect((await loginsOf('')).logins).toEqual(['a-zen4', 'b-skylake']);
+    expect((await loginsOf('account=b')).logins).toEqual(['b-skylake']);
+    const first = await loginsOf('limit=1');
+    expect(first.logins).toEqual(['a-zen4']);
+    expect(await loginsOf(first.next?.split('?')[1] ?? '')).toEqual({
+      logins: ['b-skylake'],
+      next: undefined,
+    });
+    const { hosts } = await (await ask(`${API}/hosts`, { as: 'a' })).json();
+    // The clock of the test stands still.
+    const at = '2023-11-14T22:13:20.000Z';
+    expect(hosts).toEqual([
+      {
+        ...{ account: 'a', login: 'a-zen4', features: ['cpu:zen4'], address: '127.0.0.1' },
+        ...{ firstAt: at, lastAt: at },
+      },
+    ]);
+  });
+
+  test('names an image for the list of gaps, which has each gap of an image', async () => {
+    const other = { ...gapOf('docker.io/a/app:latest'), wanted: ['cpu:zen5'] };
+    const { ask } = await site([gapOf('docker.io/b/app:latest'), other, gapOf('docker.io/a/app:latest')]);
+    const part = async (query: string, as = 'root') => {
+      const answer = await ask(`${API}/gaps?${query}`, { as });
+      const next = /<(.*)>; rel="next"/.exec(answer.headers.get('link') ?? '')?.[1];
+      const { gaps } = (await answer.json()) as unknown as { gaps: readonly Gap[] };
+      return { gaps: gaps.map(({ image, wanted }) => `${image} ${wanted.join()}`), next };
+    };
+    const all = ['a/app:latest cpu:zen4', 'a/app:latest cpu:zen5', 'b/app:latest cpu:zen4'];
+    const named = all.map((name) => `docker.io/${name}`);
+    expect((await part('')).gaps).toEqual(named);
+    expect((await part('image=b/')).gaps).toEqual(named.slice(2));
+    expect((await part('image=b/', 'a')).gaps).toEqual([]);
+    const first = await part('limit=2');
+    expect(first.gaps).toEqual(named.slice(0, 2));
+    expect(await part(first.next?.split('?')[1] ?? '')).toEqual({ gaps: named.slice(2), next: undefined });
   });
 });
 
