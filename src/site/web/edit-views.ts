@@ -126,19 +126,16 @@ export class EditViews {
       if (token !== undefined) return { page: tokenPage(user, form, change.params, token) };
       return { location: linkTo(form.back, { done: form.id, ...params }) };
     } catch (error) {
-      return this.#showAgain(visit, form, change, toApiProblem(error));
+      return this.#showAgain(visit, form, change, error);
     }
   }
 
   /** Shows the form again, with the submitted values and the problem. */
-  async #showAgain(
-    visit: Visit,
-    form: WebForm,
-    change: PendingChange,
-    problem: ApiProblem,
-  ): Promise<WebReply> {
+  async #showAgain(visit: Visit, form: WebForm, change: PendingChange, error: unknown): Promise<WebReply> {
     const { params } = change;
-    if (form.fields.length === 0 || problem.status === 500) throw problem;
+    const problem = toApiProblem(error);
+    // The error itself, by which the audit trail knows that it has an entry.
+    if (form.fields.length === 0 || problem.status === 500) throw error;
     const current = await this.#current(visit, form, params);
     const isLate = problem.code === 'changed' && current !== undefined;
     const now = isLate ? shownOf(form, current.body) : [];
