@@ -30,7 +30,7 @@ export const ROOMS = {
   // built program, which has no mutants.
   site: {
     mutate: ['src/site/*.ts'],
-    tests: 'test/site/!(long-bodies|oidc|web|web-*).test.ts',
+    tests: 'test/site/!(long-bodies|oidc|oidc-*|web|web-*).test.ts',
     least: EDGE,
   },
   'site-api': { mutate: ['src/site/api/**/*.ts'], tests: 'test/site/api/**/*.test.ts', least: EDGE },
@@ -39,7 +39,7 @@ export const ROOMS = {
     tests: 'test/site/enrolment/**/*.test.ts',
     least: EDGE,
   },
-  'site-oidc': { mutate: ['src/site/oidc/**/*.ts'], tests: 'test/site/oidc.test.ts', least: EDGE },
+  'site-oidc': { mutate: ['src/site/oidc/**/*.ts'], tests: 'test/site/{oidc,oidc-*}.test.ts', least: EDGE },
   'site-web': { mutate: ['src/site/web/**/*.ts'], tests: 'test/site/{web,web-*}.test.ts', least: EDGE },
   store: { mutate: ['src/store/**/*.ts'], tests: 'test/store/**/*.test.ts', least: EDGE },
   mirror: { mutate: ['src/mirror/**/*.ts'], tests: 'test/mirror/**/*.test.ts', least: EDGE },

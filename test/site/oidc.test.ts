@@ -691,6 +691,7 @@ test.each([
   [null, '/'],
   ['/', '/'],
   ['/api/v1/accounts?limit=1', '/api/v1/accounts?limit=1'],
+  ['relative/path', '/'],
   ['//evil.example', '/'],
   ['/\\evil.example', '/'],
   ['/..//evil.example', '/'],

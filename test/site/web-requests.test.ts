@@ -13,7 +13,7 @@ async function pages(options: Parameters<typeof servePages>[0] = {}) {
     'groups.yaml': 'web: {}\n',
   });
   const textOf = async (path: string, as = 'root') => (await opened.ask(`/site/${path}`, { as })).text();
-  const trail = () =>
+  const trail = (): readonly Readonly<Record<string, unknown>>[] =>
     opened.log
       .filter(({ event }) => event.startsWith('access-') || event === 'site-changed')
       .map(({ event, fields }) => ({ event, ...fields }));

@@ -92,6 +92,7 @@ export class PersonAccounts {
     const role = person.role === 'publisher' && groups.length === 0 ? undefined : person.role;
     const change = { oidc: identityOf(person), role, groups };
     if (found === undefined) return this.#create(admin, person, change);
+    // Stryker disable next-line OptionalChaining: an account of this person has `oidc`; checkOwner() has refused others.
     const isGrouped = found.oidc?.groupsOnly === true;
     if (found.role === role && isGrouped === person.isGrouped && isSame(found.groups, groups)) return found;
     const expect = (account: Account) => checkOwner(account, person);
