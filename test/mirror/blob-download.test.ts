@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Writable } from 'node:stream';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { BlobDownload } from '../../src/mirror/blob-download.ts';
 import { cached } from '../../src/mirror/cache.ts';
 import type { ContentStore, Ingest } from '../../src/oci/content-store.ts';
@@ -9,7 +9,7 @@ import type { BlobContent } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
-import { readBlob, repository } from '../support/upstream.ts';
+import { afterTest, readBlob, repository } from '../support/upstream.ts';
 
 const app = repository('team/app');
 const MIB = 1024 * 1024;
@@ -146,6 +146,50 @@ describe('a download that no reader has started', () => {
     expect(download.canServe(undefined)).toBe(false);
     expect(await store.blob(digest)).toBeUndefined();
   });
+});
+
+test('a download continues for 30 seconds after its last client has left, and no longer', async () => {
+  const { upstream, cache } = await cacheAt(await dataDirectory());
+  const digest = upstream.putBlob(randomBytes(2 * MIB));
+  const held = gate();
+  afterTest(held.open);
+  let cancelled: unknown;
+  const { blob } = upstream;
+  upstream.blob = async (...asked) => {
+    const content = await blob(...asked);
+    if (content.kind !== 'content') return content;
+    const writeTo = async (sink: Writable) => {
+      sink.once('close', () => {
+        cancelled = sink.errored;
+        held.open();
+      });
+      await held.opened;
+      throw new Error('the connection was closed');
+    };
+    return { ...content, writeTo };
+  };
+  const clients = [await cache.blob(app, digest), await cache.blob(app, digest)];
+  const leave = () => {
+    const content = clients.pop();
+    if (content?.kind === 'content') content.cancel();
+  };
+  leave();
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    vi.advanceTimersByTime(60_000);
+    leave();
+    vi.advanceTimersByTime(20_000);
+    clients.push(await cache.blob(app, digest));
+    vi.advanceTimersByTime(20_000);
+    leave();
+    vi.advanceTimersByTime(29_999);
+    expect(cancelled).toBeUndefined();
+    vi.advanceTimersByTime(1);
+  } finally {
+    vi.useRealTimers();
+  }
+  await new Promise(setImmediate);
+  expect(cancelled).toMatchObject({ code: 'UNAVAILABLE' });
 });
 
 /** A promise that a test resolves. */

@@ -209,6 +209,47 @@ describe('a tag whose lookup upstream fails', () => {
   });
 });
 
+describe('a tag, where no other times are set,', () => {
+  /** A cache with the default times, and a clock. */
+  async function withDefaults() {
+    const clock = { nowMs: 1000 };
+    const { upstream, store } = await cacheAt(await dataDirectory());
+    const cache = closing(cached({ next: upstream, store, log: () => {}, now: () => clock.nowMs }));
+    upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'));
+    const lookups = async () => {
+      await cache.manifest(app, tagged('v1'));
+      return upstream.count('resolve');
+    };
+    return { clock, upstream, cache, lookups };
+  }
+
+  test('is looked up again after a second', async () => {
+    const { clock, lookups } = await withDefaults();
+    clock.nowMs += 999;
+    expect(await lookups()).toBe(1);
+    clock.nowMs += 1;
+    expect(await lookups()).toBe(2);
+  });
+
+  test('is looked up again five seconds after a failure, and is stale until then', async () => {
+    const { clock, upstream, cache, lookups } = await withDefaults();
+    upstream.before = unreachable;
+    clock.nowMs += 1000;
+    expect(await lookups()).toBe(2);
+    upstream.before = () => {};
+    clock.nowMs += 4999;
+    expect(await lookups()).toBe(2);
+    expect(await cache.manifest(app, tagged('v1'))).toMatchObject({
+      maxAgeMs: 1,
+      notices: { warning: '110 - "Response is Stale"' },
+    });
+    clock.nowMs += 1;
+    expect(await lookups()).toBe(3);
+    expect(await cache.manifest(app, tagged('v1'))).not.toHaveProperty('notices');
+  });
+});
+
 describe('revokeRefused()', () => {
   const digest = digestOf(randomBytes(8));
   const reference = { kind: 'digest', digest } as const;

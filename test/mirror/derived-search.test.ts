@@ -223,6 +223,42 @@ describe('requests for digests that no mirror derived', () => {
     expect(next.count('tags')).toBe(6);
   });
 
+  test('are remembered for a hundred repositories, by the tags served there and by those listed', async () => {
+    const next = createFakeRegistry();
+    const { registry } = await mirrorOf(next, 'cpu:haswell', { limits: { perMinute: 1000 } });
+    const askIn = (at: number) =>
+      expect(
+        registry.manifest(repository(`team/app${at}`), byDigest(digestOf(randomBytes(32)))),
+      ).rejects.toMatchObject(unknown);
+    for (let at = 0; at < 100; at += 1) await askIn(at);
+    await askIn(0);
+    expect(next.count('tags')).toBe(100);
+    await askIn(100);
+    await askIn(0);
+    expect(next.count('tags')).toBe(101);
+    await askIn(1);
+    expect(next.count('tags')).toBe(102);
+  });
+
+  test('request four tags at once', async () => {
+    const next = createFakeRegistry();
+    const digest = putIndex(next, 'latest', ...FEATURES);
+    for (let count = 0; count < 20; count += 1) next.tag(`v${count}`, digest, BENCH);
+    let [running, most] = [0, 0];
+    next.before = async ({ reference }) => {
+      if (reference === '' || reference.includes(':')) return;
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise(setImmediate);
+      running -= 1;
+    };
+    const { registry } = await mirrorOf(next, 'cpu:haswell');
+    await expect(registry.manifest(BENCH, byDigest(digestOf(randomBytes(32))))).rejects.toMatchObject(
+      unknown,
+    );
+    expect([most, running]).toEqual([4, 0]);
+  });
+
   test('cause a limited number of requests in a repository of a thousand tags', async () => {
     const next = createFakeRegistry();
     const digest = putIndex(next, 'latest', ...FEATURES);

@@ -1,7 +1,12 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { readEnvironment } from '../../src/mirror/documents/configuration.ts';
-import { createEnvironmentReader, fetchImageConfig } from '../../src/mirror/entry-demands.ts';
+import {
+  createEnvironmentReader,
+  fetchImageConfig,
+  rememberDemands,
+} from '../../src/mirror/entry-demands.ts';
 import { tailored } from '../../src/mirror/tailored.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { formatDemand } from '../../src/selection/demands.ts';
 import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
@@ -149,4 +154,33 @@ test('fetchImageConfig() reads at most one MiB of a configuration that exceeds i
   const config = { mediaType: MEDIA_TYPE.ociConfig, digest, sizeBytes: 100, annotations: {}, raw: {} };
   await expect(fetchImageConfig(next, APP, config, {})).rejects.toThrow(/larger than its stated size/);
   expect(next.blobBytes()).toBeLessThanOrEqual(MIB + next.chunkBytes);
+});
+
+test('demands are kept up to 1 MiB of characters, their keys included; those read longest ago are read again', async () => {
+  const read: string[] = [];
+  const demandsOf = rememberDemands(async (_, digest) => {
+    read.push(digest);
+    return [{ key: 'k', anyOf: [{ kind: 'k', value: 'x'.repeat(260_000) }], source: 's' }];
+  });
+  const of = (at: number) => `sha256:${String(at).repeat(64)}` as Digest;
+  for (const at of [1, 2, 3, 4, 1, 5, 1, 3, 4, 5, 2]) await demandsOf(APP, of(at), {});
+  expect(read).toEqual([1, 2, 3, 4, 5, 2].map(of));
+});
+
+test('an image without demands costs 256 characters and its key', async () => {
+  let reads = 0;
+  const demandsOf = rememberDemands(async () => {
+    reads += 1;
+    return [];
+  });
+  const of = (at: number) => `sha256:${String(at).padStart(64, '0')}` as Digest;
+  const most = Math.floor((1024 * 1024) / (256 + ` registry.test/team/app ${of(0)}[]`.length));
+  for (let at = 0; at < most; at += 1) await demandsOf(APP, of(at), {});
+  await demandsOf(APP, of(0), {});
+  expect(reads).toBe(most);
+  await demandsOf(APP, of(most), {});
+  await demandsOf(APP, of(0), {});
+  expect(reads).toBe(most + 1);
+  await demandsOf(APP, of(1), {});
+  expect(reads).toBe(most + 2);
 });

@@ -62,4 +62,49 @@ describe('what a list reaches', () => {
     next.before = unreachable;
     await expect(reachOf(next, [of('gone')])(of('part'))).rejects.toBeInstanceOf(RegistryError);
   });
+
+  test('is remembered for 100,000 digests; the one looked up longest ago is searched again', async () => {
+    const next = createFakeRegistry();
+    let explorations = 0;
+    const reach = new ListReach({
+      next,
+      now: () => 0,
+      membersOf: async () => {
+        explorations += 1;
+        return [];
+      },
+    });
+    const reached = Array.from({ length: 100_000 }, (_, at) => ({
+      digest: `sha256:${at.toString(16).padStart(64, '0')}` as Digest,
+      mediaType: MEDIA_TYPE.octets,
+      home: HOME,
+    }));
+    reach.add(LIST, reached);
+    const find = (at: number) => reach.find(LIST, reached[at]?.digest as Digest, {});
+    expect([await find(0), explorations]).toEqual([HOME, 0]);
+    reach.add(LIST, [{ digest: of('one more'), mediaType: MEDIA_TYPE.octets, home: HOME }]);
+    expect([await find(0), await find(2), explorations]).toEqual([HOME, HOME, 0]);
+    expect([await find(1), explorations]).toEqual([undefined, 1]);
+  });
+
+  test('is explored again for a login when 1000 others have come since', async () => {
+    let explorations = 0;
+    const reach = new ListReach({
+      next: createFakeRegistry(),
+      now: () => 0,
+      membersOf: async () => {
+        explorations += 1;
+        return [];
+      },
+    });
+    const find = (at: number) => reach.find(LIST, of('unknown'), { access: { partition: `login ${at}` } });
+    for (let at = 0; at < 1000; at += 1) await find(at);
+    await find(0);
+    expect(explorations).toBe(1000);
+    await find(1000);
+    await find(0);
+    expect(explorations).toBe(1001);
+    await find(1);
+    expect(explorations).toBe(1002);
+  });
 });

@@ -5,6 +5,7 @@ import { digestOf } from '../../src/oci/digest.ts';
 
 import { readDescriptor } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { Tag } from '../../src/oci/reference.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { readList } from '../support/configuration.ts';
 import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
@@ -62,6 +63,12 @@ function putImage(
     layers: [descriptor(layer, MEDIA_TYPE.octets)],
   };
   return { image: next.putManifest(document, { mediaType, tag, repository: PARTS }), layer };
+}
+
+function tagNamed(name: string): Tag {
+  const reference = tagged(name);
+  if (reference.kind !== 'tag') throw new Error(name);
+  return reference.tag;
 }
 
 async function entriesOf(registry: Stand['registry'], tag = 'latest') {
@@ -410,6 +417,23 @@ describe('a digest requested under a list’s name', () => {
     expect(last).toMatchObject({ method: 'blob', repository: 'docker.io/qnib/plain-featuretest' });
   });
 
+  test('is searched in the 32 tags of the list that were served last, those that it names included', async () => {
+    const { next } = stand();
+    putImage(next, 'skylake', 'cpu-skylake');
+    putImage(next, 'generic', 'generic');
+    const served = ['other', ...Array.from({ length: 40 }, (_, at) => `v${at}`)];
+    const history = {
+      tagsOf: async () => served.map(tagNamed),
+      keepTag: async (_: unknown, tag: Tag) => void assembled.push(tag),
+    };
+    const assembled: Tag[] = [];
+    const registry = virtual({ next, catalog: () => [SPEC], history, now: () => 0, onMissing: () => {} });
+    await expect(
+      registry.manifest(BENCH, { kind: 'digest', digest: digestOf(randomBytes(32)) }),
+    ).rejects.toMatchObject({ status: 404 });
+    expect(assembled).toEqual(['latest', ...served.slice(1, 32)]);
+  });
+
   test('that no registry has causes one search in five seconds, however many are requested', async () => {
     const { next } = stand();
     putImage(next, 'skylake', 'cpu-skylake');
@@ -497,6 +521,32 @@ test('a list whose member failed is assembled again at once; one whose member is
   expect((await registry.manifest(BENCH, tagged('latest'))).maxAgeMs).toBe(0);
   isDown = false;
   expect((await registry.manifest(BENCH, tagged('latest'))).maxAgeMs).toBe(5000);
+});
+
+test('a thousand assembled lists are kept while they are fresh, the most recently requested ones', async () => {
+  const { next } = stand();
+  putImage(next, 'generic', 'generic');
+  const { manifest } = next;
+  const spec = readList({
+    image: 'docker.io/qnib/bench',
+    tags: ['v*'],
+    manifests: [{ image: 'docker.io/qnib/plain-featuretest:{tag}', platform: AMD64 }],
+  });
+  next.manifest = async (of, _, options) => ({
+    ...(await manifest(of, tagged('generic'), options)),
+    maxAgeMs: 5000,
+  });
+  const registry = virtual({ next, catalog: () => [spec], now: () => 0, onMissing: () => {} });
+  const get = (at: number) => registry.manifest(BENCH, tagged(`v${at}`));
+  for (let at = 0; at < 1000; at += 1) await get(at);
+  const assemblies = () => next.count('manifest');
+  await get(0);
+  expect(assemblies()).toBe(1000);
+  await get(1000);
+  await get(0);
+  expect(assemblies()).toBe(1001);
+  await get(1);
+  expect(assemblies()).toBe(1002);
 });
 
 describe('the assembly of a list', () => {
