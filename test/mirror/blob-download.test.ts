@@ -261,6 +261,51 @@ test('cancel() of a verified download lets a slow reader finish, and the blob is
   stored?.close();
 });
 
+describe('a reader that comes when all bytes are stored and none is verified', () => {
+  test.each([
+    [MIB, 0, true],
+    [MIB + 1, MIB, true],
+    [MIB, 0, false],
+    [MIB + 1, MIB, false],
+  ])('gets of %d wrong bytes at most %d (length announced: %s)', async (sizeBytes, most, saysSize) => {
+    const right = randomBytes(sizeBytes);
+    const digest = digestOf(right);
+    const wrong = Buffer.concat([right.subarray(0, -1), Buffer.from([0xff ^ (right.at(-1) ?? 0)])]);
+    const { store } = await storeAt(await dataDirectory());
+    const real = await store.ingest(digest, sizeBytes, { repository: app, access: undefined });
+    const [stored, verify] = [gate(), gate()];
+    const ingest: Ingest = {
+      ...heldIngest(real).ingest,
+      get storedBytes() {
+        return real.storedBytes;
+      },
+      verify: async () => {
+        stored.open();
+        await verify.opened;
+        return real.verify();
+      },
+    };
+    const content: BlobContent = {
+      kind: 'content',
+      digest,
+      sizeBytes: saysSize ? sizeBytes : undefined,
+      range: undefined,
+      cancel: () => {},
+      writeTo: (sink) =>
+        new Promise((resolve, reject) => sink.write(wrong, (error) => (error ? reject(error) : resolve()))),
+    };
+    const download = new BlobDownload({ digest, name: 'app', content, ingest, lingerMs: 60_000 });
+    const first = download.open(undefined).writeTo(countingSink().sink);
+    await stored.opened;
+    const late = countingSink();
+    const reading = download.open(undefined).writeTo(late.sink);
+    await expect.poll(late.bytes).toBeGreaterThanOrEqual(most);
+    verify.open();
+    for (const each of [first, reading]) await expect(each).rejects.toThrow(/do not have that digest/);
+    expect(late.bytes()).toBe(most);
+  });
+});
+
 describe('statBlob() of a blob whose size the upstream does not announce', () => {
   /** A cache in which one client has all bytes of such a blob, which is not yet in the store. */
   async function downloaded() {
