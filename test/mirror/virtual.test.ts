@@ -470,6 +470,18 @@ describe('a digest requested under a list’s name', () => {
     expect(next.count()).toBe(1);
   });
 
+  test('fails when no member can be asked, and is searched again: a failure is no absence', async () => {
+    const { next, registry } = stand();
+    const { image } = putImage(next, 'skylake', 'cpu-skylake');
+    const reference = { kind: 'digest', digest: image } as const;
+    next.before = ({ repository: of }) => {
+      if (of === 'docker.io/qnib/plain-featuretest') unreachable();
+    };
+    await expect(registry.manifest(BENCH, reference)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    next.before = () => {};
+    expect((await registry.manifest(BENCH, reference)).digest).toBe(image);
+  });
+
   test('that a manifest below the list’s name refers to is reached without another exploration', async () => {
     const { next, registry } = stand();
     putImage(next, 'skylake', 'cpu-skylake');
