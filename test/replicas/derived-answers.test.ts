@@ -49,7 +49,7 @@ describe('sharedDerivedAnswers()', () => {
     expect(await other.find(BENCH, answer.digest)).toEqual(answer);
   });
 
-  test('finds an answer in its own repository and partition only', async () => {
+  test('finds an answer at its own registry, in its own repository and partition only', async () => {
     const { one, other } = await twoReplicas();
     const answer = derived();
     const access: Access = { partition: 'account a' };
@@ -57,7 +57,9 @@ describe('sharedDerivedAnswers()', () => {
     expect(await other.find(BENCH, answer.digest, access)).toEqual(answer);
     expect(await other.find(BENCH, answer.digest)).toBeUndefined();
     expect(await other.find(BENCH, answer.digest, { partition: 'account b' })).toBeUndefined();
-    expect(await other.find(repository('qnib/other'), answer.digest, access)).toBeUndefined();
+    for (const elsewhere of [repository('qnib/other'), { ...BENCH, host: repository('x', 'ghcr.io').host }]) {
+      expect(await other.find(elsewhere, answer.digest, access)).toBeUndefined();
+    }
   });
 
   test('neither shares nor looks for answers to a client’s own login', async () => {
