@@ -16,9 +16,8 @@ import { parseTag, type Tag } from '../../src/oci/reference.ts';
 import type { Fit } from '../../src/selection/assessment.ts';
 import type { Gap } from '../../src/selection/gap-schema.ts';
 import { createMetrics } from '../../src/server/metrics.ts';
-import { metahub } from '../support/cli.ts';
 import { hostOf } from '../support/host-of.ts';
-import { runCli } from '../support/run-cli.ts';
+import { runCli, runCliWith } from '../support/run-cli.ts';
 import { hashed } from '../support/site.ts';
 import { serveSite } from '../support/site-server.ts';
 import { dataDirectory } from '../support/store.ts';
@@ -320,9 +319,10 @@ describe('metahub gaps --site', () => {
       { gaps: () => gaps },
     );
     return (user: string, password = user, ...words: readonly string[]) =>
-      metahub(['gaps', '--site', url, '--user', user, '--password-stdin', '--json', ...words], {
-        input: password,
-      });
+      runCliWith(
+        { input: password },
+        ...['gaps', '--site', url, '--user', user, '--password-stdin', '--json', ...words],
+      );
   }
 
   test('shows an administrator all gaps of a site, others those of images that they may push', async () => {

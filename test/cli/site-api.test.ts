@@ -1,9 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { metahub } from '../support/cli.ts';
 import { temporaryFolder } from '../support/folder.ts';
-import { runCli } from '../support/run-cli.ts';
+import { runCli, runCliWith } from '../support/run-cli.ts';
 import { basic, hashed } from '../support/site.ts';
 import { serveSite } from '../support/site-server.ts';
 
@@ -19,8 +18,7 @@ async function remote() {
   await writeFile(file, 'root\n');
   const to = ['--site', site.url, '--user', 'root', '--password-file', file];
   const run = (args: readonly string[]) => runCli(...args, ...to);
-  /** In a process of its own, which has a stdin. */
-  const runWith = (input: string, args: readonly string[]) => metahub([...args, ...to], { input });
+  const runWith = (input: string, args: readonly string[]) => runCliWith({ input }, ...args, ...to);
   return { ...site, run, runWith, folder, to };
 }
 
@@ -74,7 +72,7 @@ describe('metahub machine --site', () => {
       stderr: expect.stringContaining('there is no machine type absent of qnib'),
     });
     const other = ['machine', 'list', '--site', url, '--user', 'qnib', '--password-file', '-'];
-    expect(await metahub(other, { input: 'wrong' })).toMatchObject({
+    expect(await runCliWith({ input: 'wrong' }, ...other)).toMatchObject({
       status: 1,
       stderr: expect.stringContaining('refuses the login of qnib'),
     });
@@ -213,7 +211,7 @@ describe('metahub group', () => {
     const absent = await runWith('x\n', ['machine', 'add', 'bert', '--group', 'absent', '--password-stdin']);
     expect(absent.stderr).toContain('there is no group absent');
     const local = ['machine', 'add', 'carl', '--group', 'lab', '--password-stdin', '--machines', machines];
-    expect((await metahub(local, { input: 'x\n' })).status).toBe(0);
+    expect((await runCliWith({ input: 'x\n' }, ...local)).status).toBe(0);
     expect(await readFile(join(machines, 'carl.yaml'), 'utf8')).toContain('groups:\n  - lab\n');
   });
 });

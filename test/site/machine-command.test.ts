@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readMachineFile } from '../../src/site/machine-file.ts';
 import { verifyPassword } from '../../src/site/password.ts';
-import { metahub } from '../support/cli.ts';
+import { runCliWith } from '../support/run-cli.ts';
 import { hashed, machineFolder } from '../support/site.ts';
 
 async function commanding(files: Readonly<Record<string, string>> = {}) {
   const folder = await machineFolder(files);
   const machine = (args: readonly string[], input?: string) =>
-    metahub(['machine', ...args], { env: { METAHUB_MACHINES: folder }, input });
+    runCliWith({ env: { METAHUB_MACHINES: folder }, input }, 'machine', ...args);
   const file = (name: string) => readFile(join(folder, name), 'utf8');
   return { folder, machine, file };
 }

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { main } from '../../src/cli/main.ts';
 
 export interface CliRun {
@@ -9,6 +10,29 @@ export interface CliRun {
 /** Runs `metahub` with these words in this process. Resolves with its output and exit status. */
 export async function runCli(...words: readonly string[]): Promise<CliRun> {
   return captureCli(() => main(['node', 'metahub', ...words]));
+}
+
+export interface CliSurroundings {
+  /** Variables besides those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** The standard input, which is no terminal. Default: empty. */
+  readonly input?: string | undefined;
+}
+
+/** Like `runCli`, with variables and a standard input of its own. */
+export async function runCliWith(
+  { env = {}, input = '' }: CliSurroundings,
+  ...words: readonly string[]
+): Promise<CliRun> {
+  const before = { env: process.env, stdin: Object.getOwnPropertyDescriptor(process, 'stdin') };
+  process.env = { ...process.env, ...env };
+  Object.defineProperty(process, 'stdin', { configurable: true, value: Readable.from([Buffer.from(input)]) });
+  try {
+    return await runCli(...words);
+  } finally {
+    process.env = before.env;
+    if (before.stdin) Object.defineProperty(process, 'stdin', before.stdin);
+  }
 }
 
 /** Captures the output and the exit status while `run` runs. */
