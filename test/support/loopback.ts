@@ -1,14 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server } from 'node:net';
-
-/** Listens on a free port of loopback. Resolves with the port. */
-export async function listenOnLoopback(server: Server): Promise<number> {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return (server.address() as AddressInfo).port;
-}
+import { createServer, type Server } from 'node:net';
 
 /**
  * The first port that no kernel assigns by itself: Linux assigns ports from 32768 up to outgoing connections and to
@@ -43,6 +36,14 @@ export async function freePort(): Promise<number> {
     const port = randomInt(FIRST_FREE, END_FREE);
     if ((await reserve(port)) && (await isFree(port))) return port;
   }
+}
+
+/** Listens on a port of loopback that refuses connections once the server is closed. Resolves with the port. */
+export async function listenOnLoopback(server: Server): Promise<number> {
+  const port = await freePort();
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return port;
 }
 
 /** Resolves when the stream has closed, also by a reset, for which `once` would reject. */
