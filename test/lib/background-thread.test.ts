@@ -3,7 +3,10 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { BackgroundThread, ThreadBusyError, ThreadFailedError } from '../../src/lib/background-thread.ts';
 
 /** A thread that runs `code` for each `request`. */
-function threadOf(code: string, options: { waitingMaxBytes?: number; timeoutMs?: number } = {}) {
+function threadOf(
+  code: string,
+  options: { waitingMaxBytes?: number; timeoutMs?: number; heapMaxMib?: number } = {},
+) {
   let started = 0;
   let current: Worker | undefined;
   const thread = new BackgroundThread<unknown, unknown>({
@@ -32,6 +35,15 @@ describe('BackgroundThread', () => {
     const { thread, started } = threadOf('parentPort.postMessage(request * 2);');
     expect(await Promise.all([1, 2, 3].map((one) => thread.run(one, 1)))).toEqual([2, 4, 6]);
     expect(started()).toBe(1);
+  });
+
+  test('limits the heap of its thread', async () => {
+    const limitOf = async (options: { heapMaxMib?: number }) => {
+      const code =
+        "parentPort.postMessage(require('node:worker_threads').resourceLimits.maxOldGenerationSizeMb);";
+      return threadOf(code, options).thread.run('', 1);
+    };
+    expect(await Promise.all([limitOf({}), limitOf({ heapMaxMib: 24 })])).toEqual([192, 24]);
   });
 
   test('refuses requests above its limit of waiting bytes, and accepts them again later', async () => {
@@ -95,7 +107,8 @@ describe('BackgroundThread', () => {
   ])(
     'rejects a request that %s, and processes the next one on another thread',
     async (_, code, timeoutMs) => {
-      const { thread, started } = threadOf(`${code} parentPort.postMessage(request);`, { timeoutMs });
+      const body = `${code} parentPort.postMessage(request);`;
+      const { thread, started } = threadOf(body, { timeoutMs, heapMaxMib: 24 });
       const [bad, next] = await Promise.allSettled([thread.run('bad', 1), thread.run('good', 1)]);
       expect(bad).toMatchObject({ status: 'rejected', reason: expect.any(ThreadFailedError) });
       expect(next).toMatchObject({ status: 'fulfilled', value: 'good' });
