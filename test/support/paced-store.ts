@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Digest, parseDigest } from '../../src/oci/digest.ts';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { parseRange, resolveRange } from '../../src/oci/range.ts';
 import { type Handler, startServer } from './hostile-registry.ts';
 import { afterTest, closing } from './upstream.ts';
@@ -39,6 +38,23 @@ export function aperiodicBytes(sizeBytes: number): Buffer {
   return bytes;
 }
 
+interface PacedBlob {
+  readonly bytes: Buffer;
+  readonly digest: Digest;
+}
+
+const blobs = new Map<number, PacedBlob>();
+
+/** The one blob of a size. Making and hashing it takes longer than most tests that read it. */
+function blobOf(sizeBytes: number): PacedBlob {
+  const made = blobs.get(sizeBytes);
+  if (made !== undefined) return made;
+  const bytes = aperiodicBytes(sizeBytes);
+  const blob = { bytes, digest: digestOf(bytes) };
+  blobs.set(sizeBytes, blob);
+  return blob;
+}
+
 /**
  * A registry with one blob that serves ranges and limits the speed of each response, as content delivery networks
  * do.
@@ -47,9 +63,7 @@ export async function startPacedStore(
   sizeBytes: number,
   { pauseMs = 3, misdeed = () => 'not mine' as const }: { pauseMs?: number; misdeed?: Misdeed } = {},
 ): Promise<PacedStore> {
-  const bytes = aperiodicBytes(sizeBytes);
-  const digest = parseDigest(`sha256:${createHash('sha256').update(bytes).digest('hex')}`);
-  if (digest === undefined) throw new Error('no digest');
+  const { bytes, digest } = blobOf(sizeBytes);
   let sent = 0;
   let now = 0;
   let most = 0;
