@@ -3,7 +3,8 @@ import { readBody } from '../upstream/http/reply.ts';
 import { type Transport, USER_AGENT } from '../upstream/http/transport.ts';
 
 const ANSWER_MAX_BYTES = 512 * 1024;
-const TIMEOUT_MS = 10_000;
+/** The default of openid-client. */
+const TIMEOUT_MS = 30_000;
 
 /**
  * `fetch` over the connection to a registry, with its proxies, certificates and authorities. Follows no
