@@ -360,7 +360,7 @@ test('large blobs whose readers pause share the memory, and each gets its bytes 
   const store = await startPacedStore(SIZE);
   const upstream = upstreamTo(upstreamAt(store.url), {
     blobConnections: 100,
-    timeouts: { resumeMs: 10, idleMs: 20_000 },
+    timeouts: { resumeMs: 10, idleMs: 120_000 },
   });
   let goOn = () => {};
   const going = new Promise<void>((resolve) => {
