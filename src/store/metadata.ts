@@ -197,7 +197,7 @@ export function createRecords(layout: Layout): Records {
  * How long a registry's permission for a client's own login counts, in milliseconds: as long as most tokens
  * live.
  */
-export const GRANT_MAX_AGE_MS = 5 * 60_000;
+const GRANT_MAX_AGE_MS = 5 * 60_000;
 const GRANTS_MAX = 200_000;
 const REVOCATIONS_MAX = 100_000;
 
@@ -220,7 +220,14 @@ export class Visibility {
   /** When a login was last granted access, in wall-clock milliseconds. */
   readonly #grants = new LRUCache<string, number>(entriesAtMost(GRANTS_MAX));
   /** When a registry last refused a login, in wall-clock milliseconds. */
-  readonly #revoked = new LRUCache<string, number>(entriesAtMost(REVOCATIONS_MAX));
+  readonly #revoked = new LRUCache<string, number>({
+    ...entriesAtMost(REVOCATIONS_MAX),
+    dispose: (revokedMs, _login, reason) => {
+      if (reason === 'evict') this.#forgottenMs = Math.max(this.#forgottenMs, revokedMs);
+    },
+  });
+  /** The latest refusal that `#revoked` has forgotten. Grants up to then no longer count, of any login. */
+  #forgottenMs = Number.NEGATIVE_INFINITY;
 
   constructor(now: () => number) {
     this.#now = now;
@@ -238,7 +245,8 @@ export class Visibility {
     const ageMs = this.#now() - grantedMs;
     // A clock that was set back must not prolong a grant.
     if (ageMs < 0 || ageMs >= GRANT_MAX_AGE_MS) return false;
-    return (this.#revoked.get(`${partition} ${repository.host}`) ?? Number.NEGATIVE_INFINITY) < grantedMs;
+    const revokedMs = this.#revoked.get(`${partition} ${repository.host}`) ?? Number.NEGATIVE_INFINITY;
+    return Math.max(revokedMs, this.#forgottenMs) < grantedMs;
   }
 
   /** Records that the repository's registry let this login see the content. */

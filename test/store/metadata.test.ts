@@ -4,13 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { type Access, ClientCredential } from '../../src/oci/registry.ts';
 import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
-import {
-  createRecords,
-  GRANT_MAX_AGE_MS,
-  mergeRecord,
-  partitionKey,
-  Visibility,
-} from '../../src/store/metadata.ts';
+import { createRecords, mergeRecord, partitionKey, Visibility } from '../../src/store/metadata.ts';
 import { dataDirectory } from '../support/store.ts';
 import { repository } from '../support/upstream.ts';
 
@@ -236,14 +230,36 @@ describe('Visibility', () => {
 
   test.each([
     [0, true],
-    [GRANT_MAX_AGE_MS - 1, true],
-    [GRANT_MAX_AGE_MS, false],
+    [5 * 60_000 - 1, true],
+    [5 * 60_000, false],
     [-1, false],
   ])('of a grant ends: after %s ms it is %s', (laterMs, isVisible) => {
     const { visibility, clock } = at(1_000_000);
     visibility.grant(DIGEST, { repository: app, access: ann });
     clock.ms += laterMs;
     expect(visibility.includes(DIGEST, RECORD, { repository: app, access: ann })).toBe(isVisible);
+  });
+
+  test('stays ended for a login that was refused, however many other logins were refused since', () => {
+    const { visibility, clock } = at(1000);
+    const bob = client('bob');
+    const sees = (access: Access) => visibility.includes(DIGEST, RECORD, { repository: app, access });
+    for (const access of [ann, bob]) visibility.grant(DIGEST, { repository: app, access });
+    clock.ms += 1;
+    visibility.revoke({ repository: app, access: ann });
+    const others = (from: number, to: number) => {
+      for (let each = from; each < to; each += 1) {
+        visibility.revoke({ repository: app, access: { ...ann, partition: `other ${each}` } });
+      }
+    };
+    others(1, 100_000);
+    expect(sees(bob)).toBe(true);
+    // One more than is remembered: then the registry is asked for every login again.
+    others(100_000, 100_001);
+    expect([sees(ann), sees(bob)]).toEqual([false, false]);
+    clock.ms += 1;
+    visibility.grant(DIGEST, { repository: app, access: bob });
+    expect([sees(ann), sees(bob)]).toEqual([false, true]);
   });
 
   test.each([
