@@ -97,6 +97,60 @@ test('the path length of an intermediate limits the chain below it', async () =>
   expect(trusts(await openssl.make({ issuer: further, extensions: LEAF }), [ending, further])).toBe(false);
 });
 
+test('at most four intermediates stand between a certificate and its root', async () => {
+  const chain = [await openssl.make({ issuer: root, extensions: AUTHORITY })];
+  for (let at = 1; at < 5; at += 1) {
+    chain.push(await openssl.make({ issuer: chain.at(-1) as MadeCertificate, extensions: AUTHORITY }));
+  }
+  const leafBelow = (count: number) =>
+    openssl.make({ issuer: chain[count - 1] as MadeCertificate, extensions: LEAF });
+  expect(trusts(await leafBelow(4), chain)).toBe(true);
+  expect(trusts(await leafBelow(5), chain)).toBe(false);
+});
+
+test('a certificate is trusted from the first second of its time to the last, and its authorities too', () => {
+  const read = (one: MadeCertificate) => new X509Certificate(one.pem);
+  // The leaf is made last, and expires last.
+  const fromMs = Date.parse(read(leaf).validFrom);
+  const untilMs = Date.parse(read(root).validTo);
+  expect([fromMs, untilMs].map((nowMs) => trusts(leaf, [intermediate], { nowMs }))).toEqual([true, true]);
+  expect([fromMs - 1, untilMs + 1].map((nowMs) => trusts(leaf, [intermediate], { nowMs }))).toEqual([
+    ...[false, false],
+  ]);
+});
+
+test('a certificate is refused when its root has expired, or has a weak key', async () => {
+  const expired = await openssl.make({ extensions: AUTHORITY, days: -1 });
+  const weak = await openssl.make({
+    extensions: AUTHORITY,
+    key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:1024'],
+  });
+  for (const issuer of [expired, weak]) {
+    const below = await openssl.make({ issuer, extensions: LEAF });
+    expect(trusts(below, [], { roots: [issuer] })).toBe(false);
+    expect(trusts(below, [], { roots: [issuer, root] })).toBe(false);
+  }
+});
+
+test.each([
+  ['RSA of 1024 bits', ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:1024'], false],
+  ['RSA of 2048 bits', RSA, true],
+  ['Ed25519', ['-algorithm', 'ED25519'], false],
+])('a certificate with a key of %s is trusted: %j', async (_, key, isTrusted) => {
+  expect(trusts(await openssl.make({ issuer: root, extensions: LEAF, key }), [])).toBe(isTrusted);
+});
+
+test.each(['sha256', 'sha384', 'sha512', 'sha1', 'sha224'])(
+  'signatures by ECDSA and RSA with %s',
+  async (digest) => {
+    const rsaRoot = await openssl.make({ extensions: AUTHORITY, key: RSA });
+    for (const issuer of [root, rsaRoot]) {
+      const signed = await openssl.make({ issuer, extensions: LEAF, digest });
+      expect(trusts(signed, [], { roots: [issuer] })).toBe(!['sha1', 'sha224'].includes(digest));
+    }
+  },
+);
+
 test('a certificate that another key has signed in the name of the intermediate is refused', async () => {
   const subject = '/CN=same';
   const real = await openssl.make({ issuer: root, extensions: AUTHORITY, subject });

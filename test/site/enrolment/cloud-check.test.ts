@@ -1,0 +1,146 @@
+import { createPrivateKey, sign } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { check } from '../../../src/lib/schema.ts';
+import { createCloudCheck } from '../../../src/site/enrolment/cloud-identity.ts';
+import { CloudEnrolment, PRESENTED_IDENTITY } from '../../../src/site/enrolment/cloud-rules.ts';
+import { selfSigned } from '../../support/certificates.ts';
+import { temporaryFolder } from '../../support/folder.ts';
+
+/** The rules of clouds at their bounds, with AWS's document, which needs no challenge. */
+
+const NOW_MS = Date.parse('2026-01-01T12:00:00Z');
+const HOUR_MS = 60 * 60_000;
+const OWNER = '123456789012';
+const RULE = { cloud: 'aws', accounts: [OWNER], account: 'nodes', types: { 'c7i.*': 'spr' } };
+
+let key: { readonly cert: string; readonly key: string };
+beforeAll(async () => {
+  key = await selfSigned('ec2.eu-central-1');
+});
+
+/** What a site with these rules says of an instance at noon. */
+async function verdictOn(rules: readonly object[], change: object = {}) {
+  const keys = join(temporaryFolder(), 'aws.pem');
+  writeFileSync(keys, key.cert);
+  const read = rules.map((rule) => {
+    const { output } = check(CloudEnrolment, { keys, ...rule });
+    if (output === undefined) throw new Error('no rule');
+    return output;
+  });
+  const document = JSON.stringify({
+    ...{ accountId: OWNER, instanceId: 'i-1234567890abcdef0', instanceType: 'c7i.xlarge' },
+    ...{ region: 'eu-central-1', pendingTime: new Date(NOW_MS).toISOString(), ...change },
+  });
+  const signature = sign('sha256', Buffer.from(document), createPrivateKey(key.key)).toString('base64');
+  const checks = createCloudCheck(read, {
+    audience: 'https://hub.example.org',
+    challengedMs: () => undefined,
+    wallClock: () => NOW_MS,
+  });
+  const verdict = await checks({ aws: { document, signature } });
+  return verdict.kind === 'known' ? verdict.machine : verdict.reason;
+}
+const machine = (type = 'spr') => ({ account: 'nodes', type, name: 'aws-i-1234567890abcdef0' });
+
+describe('an instance', () => {
+  test.each<[string, number, object, unknown]>([
+    ['an hour old, without a bound of its own', HOUR_MS, {}, machine()],
+    ['older than an hour', HOUR_MS + 1, {}, 'old-identity'],
+    ['as old as its rule allows', 30 * 60_000, { maxAge: '30m' }, machine()],
+    ['older than its rule allows', 30 * 60_000 + 1, { maxAge: '30m' }, 'old-identity'],
+    ['two days old', 48 * HOUR_MS, { maxAge: '2d' }, machine()],
+    ['half a minute ahead, as clocks may be', -30_000, {}, machine()],
+    ['more than half a minute ahead', -30_001, {}, 'old-identity'],
+  ])('that is %s (%i ms)', async (_, ageMs, rule, expected) => {
+    const pendingTime = new Date(NOW_MS - ageMs).toISOString();
+    expect(await verdictOn([{ ...RULE, ...rule }], { pendingTime })).toEqual(expected);
+  });
+
+  test.each<[string, object, object, unknown]>([
+    ['any region, where none is named', {}, { region: 'us-east-1' }, machine()],
+    ['a named region', { regions: ['a', 'us-east-1'] }, { region: 'us-east-1' }, machine()],
+    ['a region that is not named', { regions: ['us-east-1'] }, {}, 'other-account-or-region'],
+    ['one of several accounts', { accounts: ['a', OWNER] }, {}, machine()],
+    ['an account in other letters', { accounts: ['ABC'] }, { accountId: 'aBc' }, machine()],
+    ['an account that begins like it', { accounts: [`${OWNER}0`] }, {}, 'other-account-or-region'],
+    ['the first type that fits', { types: { '*.xlarge': 'x', 'c7i.*': 'spr' } }, {}, machine('x')],
+    ['a type for all', { types: { '*': 'all' } }, { instanceType: '.c7i' }, machine('all')],
+    ['no type', { types: { 'c7i.large': 'l' } }, {}, 'no-machine-type'],
+  ])('gets what its rule says: %s', async (_, rule, change, expected) => {
+    expect(await verdictOn([{ ...RULE, ...rule }], change)).toEqual(expected);
+  });
+
+  test.each<[string, readonly object[], unknown]>([
+    ['of another cloud', [{ ...RULE, cloud: 'gcp' }], 'unsigned-identity'],
+    [
+      'without its type first',
+      [
+        { ...RULE, types: { x: 'x' } },
+        { ...RULE, types: { '*': 'y' } },
+      ],
+      machine('y'),
+    ],
+    ['of another account first', [{ ...RULE, accounts: ['a'] }, RULE], machine()],
+    // The rule that fits decides: a later one does not make the identity younger.
+    ['that is too strict first', [{ ...RULE, maxAge: '0m' }, RULE], 'old-identity'],
+    ['of which there are none', [], 'unsigned-identity'],
+  ])('has rules %s', async (_, rules, expected) => {
+    const pendingTime = new Date(NOW_MS - 1).toISOString();
+    expect(await verdictOn(rules, { pendingTime })).toEqual(expected);
+  });
+
+  test.each([
+    ['an instance ID of 8 digits', { instanceId: 'i-01234567' }, true],
+    ['an instance ID of 7 digits', { instanceId: 'i-0123456' }, false],
+    ['an instance ID of 32 digits', { instanceId: `i-${'0'.repeat(32)}` }, true],
+    ['an instance ID of 33 digits', { instanceId: `i-${'0'.repeat(33)}` }, false],
+    ['an instance ID with more after it', { instanceId: 'i-01234567/x' }, false],
+    ['an instance ID with more before it', { instanceId: 'x/i-01234567' }, false],
+    ['no launch time', { pendingTime: 'today' }, false],
+    ['no region', { region: undefined }, false],
+    ['no account', { accountId: 7 }, false],
+    ['no type', { instanceType: undefined }, false],
+  ])('has a document with %s', async (_, change, isRead) => {
+    const verdict = await verdictOn([RULE], change);
+    expect(verdict === 'unsigned-identity').toBe(!isRead);
+  });
+});
+
+test.each([
+  ['0m', true],
+  ['9999d', true],
+  ['90m', true],
+  ['10000d', false],
+  ['90', false],
+  ['90s', false],
+  ['1.5h', false],
+  ['1h30m', false],
+  ['', false],
+  ['h', false],
+])('a rule takes the maximum age %j: %j', (maxAge, isTaken) => {
+  const { output } = check(CloudEnrolment, { ...RULE, keys: 'aws.pem', maxAge });
+  expect(output !== undefined).toBe(isTaken);
+});
+
+test.each([
+  ['no account', { accounts: [] }],
+  ['no region', { regions: [] }],
+  ['an account that is no name', { account: 'a/b' }],
+  ['a type that is no name', { types: { x: 'a b' } }],
+  ['another cloud', { cloud: 'oci' }],
+])('a rule with %s is invalid', (_, change) => {
+  const { problems } = check(CloudEnrolment, { ...RULE, keys: 'aws.pem', ...change });
+  expect(problems).toHaveLength(1);
+});
+
+test.each([
+  ['of 43 characters', 's'.repeat(43), true],
+  ['of 42', 's'.repeat(42), false],
+  ['of 44', 's'.repeat(44), false],
+  ['with another character', `${'s'.repeat(42)}+`, false],
+])('the secret of an Azure VM is base64url of 32 bytes: %s', (_, secret, isRead) => {
+  const { output } = check(PRESENTED_IDENTITY, { azure: { document: 'd', challenge: 'c', secret } });
+  expect(output !== undefined).toBe(isRead);
+});
