@@ -47,11 +47,14 @@ function runsOf({ files }, options) {
     .filter(({ noticed, missed }) => noticed + missed > 0);
 }
 
-/** Returns the counts of the first run, when the run in the file of scores was not the first. */
+/**
+ * Returns the counts of the first run, when the run in the file of scores was not the first; of a sample also
+ * the number of changes from which it was drawn.
+ */
 function firstOf(before) {
   if (before === undefined) return {};
-  const { date, noticed, missed, first } = before;
-  return { first: first ?? { date, noticed, missed } };
+  const { date, noticed, missed, of, first } = before;
+  return { first: first ?? { date, noticed, missed, ...(of !== undefined && { of }) } };
 }
 
 /** Adds runs of a room to earlier ones. They replace those of the same files. */

@@ -114,13 +114,18 @@ interface MutationRun extends MutationCounts {
   readonly first?: MutationCounts;
 }
 
+/** The first counts of a room or file. `of`: the number of changes from which a sample was drawn. */
+interface FirstCounts extends MutationCounts {
+  readonly of?: number;
+}
+
 /** The result for a random sample of a room's changes. */
 interface MutationSample extends MutationCounts {
   readonly seed: number;
   /** Number of changes from which the sample was drawn. */
   readonly of: number;
   /** The counts of the first sample; absent when this is the first. */
-  readonly first?: MutationCounts;
+  readonly first?: FirstCounts;
 }
 
 /** The last mutation tests of a room, one for each file. */
@@ -152,7 +157,8 @@ The interval next to the sample's share contains the share of all changes with a
 
 const MUTATION_FILES = `
 By file or sample; \`first\` is the share of the first run, when tests were added since then. Some files were tested only by their own tests,
-which takes minutes instead of hours: all tests of the room notice at least as much.
+which takes minutes instead of hours: all tests of the room notice at least as much. The first sample of \`site\` was drawn from all of
+its folders, each of which is a room of its own now.
 
 | file | first | now | noticed | of | equivalent | date |
 | - | -: | -: | -: | -: | -: | - |
@@ -205,9 +211,13 @@ const mutationRows = ([room, score]: readonly [string, MutationScore]) =>
 /** Formats the last run or sample, with the share of the first one. */
 function lastAndFirst(
   shown: string,
-  { first, ...run }: Omit<MutationRun, 'files' | 'equivalent'> & { equivalent?: number },
+  {
+    first,
+    ...run
+  }: Omit<MutationRun, 'files' | 'equivalent' | 'first'> & { equivalent?: number; first?: FirstCounts },
 ): string {
-  const before = first === undefined ? '' : `${shareOf(first)} (${first.date})`;
+  const of = first?.of === undefined ? '' : `, of ${first.of}`;
+  const before = first === undefined ? '' : `${shareOf(first)} (${first.date}${of})`;
   const { noticed, missed, equivalent = '', date } = run;
   return `| ${[shown, before, shareOf(run), noticed, noticed + missed, equivalent, date].join(' | ')} |\n`;
 }
