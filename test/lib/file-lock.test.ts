@@ -2,12 +2,14 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { FileLockTimeoutError, withFileLock } from '../../src/lib/file-lock.ts';
+import { bundled } from '../support/bundled.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { afterTest } from '../support/upstream.ts';
 
-const MODULE = new URL('../../src/lib/file-lock.ts', import.meta.url).href;
+const MODULE = pathToFileURL(await bundled(new URL('../../src/lib/file-lock.ts', import.meta.url))).href;
 
 async function lockPath(): Promise<string> {
   const folder = temporaryFolder();
@@ -18,7 +20,7 @@ async function lockPath(): Promise<string> {
 async function otherHolder(path: string) {
   const body = `import(${JSON.stringify(MODULE)}).then(({ withFileLock }) =>
     withFileLock(${JSON.stringify(path)}, () => new Promise(() => { console.log('held'); setInterval(() => {}, 1000); })))`;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--eval', body], {
+  const child = spawn(process.execPath, ['--eval', body], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   afterTest(() => void child.kill('SIGKILL'));
@@ -40,7 +42,7 @@ describe('withFileLock()', () => {
       });
     })`;
     const children = Array.from({ length: 3 }, () =>
-      spawn(process.execPath, ['--import', 'tsx', '--eval', body], { stdio: 'inherit' }),
+      spawn(process.execPath, ['--eval', body], { stdio: 'inherit' }),
     );
     const codes = await Promise.all(children.map((child) => once(child, 'close').then(([code]) => code)));
     expect(codes).toEqual([0, 0, 0]);

@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { chown, mkdir, open, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { type Digest, digestOf, parseDigest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { RangeRequest } from '../../src/oci/range.ts';
 import type { Blob } from '../../src/oci/registry.ts';
+import { bundled } from '../support/bundled.ts';
 import { unreachable } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
 import { numberedBlob, pullNumbered } from '../support/store-child.ts';
@@ -18,10 +18,10 @@ import { afterTest, readBlob, repository, tagged } from '../support/upstream.ts'
 const app = repository('team/app');
 const INDEX = { schemaVersion: 2, manifests: [] };
 const MIB = 1024 * 1024;
-const CHILD = fileURLToPath(new URL('../support/store-child.ts', import.meta.url));
+const CHILD = await bundled(new URL('../support/store-child.ts', import.meta.url));
 
 function startChild(...words: readonly string[]) {
-  const child = spawn(process.execPath, ['--import', 'tsx', CHILD, ...words], {
+  const child = spawn(process.execPath, [CHILD, ...words], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   afterTest(() => child.kill('SIGKILL'));

@@ -2,17 +2,17 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { layoutOf } from '../../src/store/layout.ts';
+import { bundled } from '../support/bundled.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { dataDirectory, storeAt } from '../support/store.ts';
 import { repository } from '../support/upstream.ts';
 
-const CHILD = fileURLToPath(new URL('../support/store-child.ts', import.meta.url));
+const CHILD = await bundled(new URL('../support/store-child.ts', import.meta.url));
 const provenance = { repository: repository('team/app'), access: undefined };
 
 /** One system call of the trace: `fsync` of the file that a descriptor is open on, or `rename` to a path. */
@@ -30,7 +30,7 @@ async function trace(
   const folder = temporaryFolder();
   const [data, log] = [join(folder, 'data'), join(folder, 'trace')];
   const traced = ['strace', '-f', '-y', '-o', log, '-e', 'trace=fsync,fdatasync,rename,renameat,renameat2'];
-  const [program = '', ...args] = [...traced, process.execPath, '--import', 'tsx', CHILD, 'once', data, what];
+  const [program = '', ...args] = [...traced, process.execPath, CHILD, 'once', data, what];
   await promisify(execFile)(program, args, { env: { ...process.env, UV_USE_IO_URING: '0' } });
   const lines = (await readFile(log, 'utf8')).split('\n');
   const steps = lines.flatMap((line): Step[] => {
