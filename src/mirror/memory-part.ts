@@ -23,6 +23,19 @@ const ENOUGH_BYTES = 512 * 1024;
 
 const sizeOf = (chunks: readonly Buffer[]) => chunks.reduce((sum, { length }) => sum + length, 0);
 
+/** Joins chunks that lie side by side in memory, because each one costs a call for hashing, storing and sending. */
+function joinAdjacent(chunks: readonly Buffer[]): readonly Buffer[] {
+  const joined: Buffer[] = [];
+  for (const chunk of chunks) {
+    const last = joined.at(-1);
+    const isAdjacent = last?.buffer === chunk.buffer && last.byteOffset + last.length === chunk.byteOffset;
+    if (isAdjacent)
+      joined.splice(-1, 1, Buffer.from(last.buffer, last.byteOffset, last.length + chunk.length));
+    else joined.push(chunk);
+  }
+  return joined;
+}
+
 /** A sink that delivers in batches. What arrives during one batch is in the next; slow arrivals are collected. */
 class BatchSink extends Writable {
   readonly #options: BatchSinkOptions;
@@ -47,7 +60,7 @@ class BatchSink extends Writable {
   }
 
   override _writev(pending: readonly { readonly chunk: Buffer }[], done: (error?: Error) => void): void {
-    this.#deliver(pending.map(({ chunk }) => chunk)).then(() => done(), done);
+    this.#deliver(joinAdjacent(pending.map(({ chunk }) => chunk))).then(() => done(), done);
   }
 
   async #deliver(chunks: readonly Buffer[]): Promise<void> {

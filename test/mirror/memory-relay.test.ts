@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { pipeInto } from '../../src/lib/writable.ts';
@@ -56,6 +57,21 @@ function contentThroughSlabs(bytes: Buffer, slabs: SlabPool): BlobContent {
     },
   };
 }
+
+test('a batch joins chunks that lie side by side in memory, and no others', async () => {
+  const batches: string[][] = [];
+  const sink = createBatchSink({
+    receive: async (chunks) => void batches.push(chunks.map(String)),
+    isComplete: () => true,
+  });
+  const memory = Buffer.from('abcdefgh');
+  const chunks = [memory.subarray(0, 2), memory.subarray(2, 4), memory.subarray(5, 7), memory.subarray(4, 5)];
+  sink.cork();
+  for (const chunk of chunks) sink.write(chunk);
+  sink.end(Buffer.from('z'));
+  await finished(sink);
+  expect(batches).toEqual([['abcd', 'fg', 'e', 'z']]);
+});
 
 /** A download of these bytes, and the ranges of the file that its readers were served from. */
 async function downloadOf(bytes: Buffer, slabs = createSlabPool()) {
