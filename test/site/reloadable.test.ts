@@ -1,8 +1,13 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { check } from '../../src/lib/schema.ts';
+import { CloudEnrolment } from '../../src/site/enrolment/cloud-rules.ts';
 import type { OidcOptions } from '../../src/site/oidc/login.ts';
 import { OidcProviderSettings } from '../../src/site/oidc/settings.ts';
 import { ReloadableParts } from '../../src/site/reloadable.ts';
+import { selfSigned } from '../support/certificates.ts';
+import { temporaryFolder } from '../support/folder.ts';
 import { afterTest } from '../support/upstream.ts';
 
 function providerOf(issuer: string) {
@@ -21,14 +26,17 @@ function providerOf(issuer: string) {
   return { oidc, close };
 }
 
+const partsOfSite = () =>
+  new ReloadableParts({
+    ...{ tokenKey: Buffer.alloc(32), shared: undefined, reader: undefined, admin: undefined, url: undefined },
+    ...{ onChanged: async () => {}, clientAddress: () => '', audit: () => {}, log: () => {} },
+    ...{ find: () => undefined, wallClock: () => 1_700_000_000_000 },
+  });
+
 test('ReloadableParts closes the connections to a former provider once its requests have ended', async () => {
   vi.useFakeTimers();
   afterTest(() => vi.useRealTimers());
-  const parts = new ReloadableParts({
-    ...{ tokenKey: Buffer.alloc(32), shared: undefined, reader: undefined, admin: undefined, url: undefined },
-    ...{ onChanged: async () => {}, clientAddress: () => '', audit: () => {}, log: () => {} },
-    ...{ find: () => undefined, wallClock: Date.now },
-  });
+  const parts = partsOfSite();
   const [first, same, second] = ['https://a.example', 'https://a.example', 'https://b.example'].map(
     providerOf,
   );
@@ -48,4 +56,58 @@ test('ReloadableParts closes the connections to a former provider once its reque
   (await parts.prepare({}))();
   await vi.advanceTimersByTimeAsync(10_000);
   expect(second.close).toHaveBeenCalledTimes(1);
+});
+
+test('ReloadableParts adds the handlers of the current provider, and removes those of a former one', async () => {
+  const parts = partsOfSite();
+  const handlers = new Map([['/v2/', () => {}]]);
+  const wrapped: unknown[] = [];
+  const put = () => {
+    parts.putLogins(handlers, (handler) => {
+      wrapped.push(handler);
+      return handler;
+    });
+    return [...handlers.keys()].sort();
+  };
+  expect(put()).toEqual(['/v2/']);
+  let applied = 0;
+  const apply = await parts.prepare({ oidc: providerOf('https://a.example').oidc }, () => {
+    applied += 1;
+  });
+  expect([put(), applied]).toEqual([['/v2/'], 0]);
+  apply();
+  const paths = ['/login', '/login/callback', '/login/provider', '/login/token', '/logout', '/v2/'];
+  expect([put(), applied, wrapped.length]).toEqual([paths, 1, 5]);
+  (await parts.prepare({}))();
+  expect(put()).toEqual(['/v2/']);
+});
+
+test('ReloadableParts gives challenges to VMs of Azure alone, and a reload does not reset their count', async () => {
+  const keys = join(temporaryFolder(), 'keys.pem');
+  writeFileSync(keys, (await selfSigned('authority')).cert);
+  const ruleFor = (cloud: string) => {
+    const types = { '*': 'node' };
+    const { output } = check(CloudEnrolment, { cloud, keys, accounts: ['a'], account: 'nodes', types });
+    if (output === undefined) throw new Error('no rule');
+    return output;
+  };
+  const parts = partsOfSite();
+  expect(parts.cloud()).toEqual({ checkCloud: undefined, createChallenge: undefined });
+  (await parts.prepare({ enrolment: [ruleFor('aws')] }))();
+  expect([parts.cloud().checkCloud, parts.cloud().createChallenge]).toEqual([
+    expect.any(Function),
+    undefined,
+  ]);
+  (await parts.prepare({ enrolment: [ruleFor('aws'), ruleFor('azure')] }))();
+  const challenge = (address = '192.0.2.1') => parts.cloud().createChallenge?.('c'.repeat(43), address);
+  for (let at = 0; at < 1000; at += 1) expect(challenge()).toBeDefined();
+  expect(challenge()).toBeUndefined();
+  (await parts.prepare({ enrolment: [ruleFor('azure')] }))();
+  expect([challenge(), challenge('192.0.2.2')]).toEqual([undefined, expect.any(String)]);
+  // Settings that cannot be used change nothing.
+  const unreadable = { ...ruleFor('azure'), keys: `${keys}.gone` };
+  await expect(parts.prepare({ enrolment: [unreadable] })).rejects.toMatchObject({ code: 'unreadable' });
+  expect(challenge('192.0.2.3')).toBeDefined();
+  (await parts.prepare({}))();
+  expect(parts.cloud()).toEqual({ checkCloud: undefined, createChallenge: undefined });
 });

@@ -42,4 +42,14 @@ describe('a selector', () => {
   ])('is not read from %s', (userName) => {
     expect(parseSelector(userName)).toBeUndefined();
   });
+
+  test('is read with up to 64 features and 1024 characters', () => {
+    const isRead = (userName: string) => parseSelector(userName) !== undefined;
+    const features = (count: number) =>
+      `site/${Array.from({ length: count }, (_, at) => `f${at}`).join(',')}`;
+    const long = (length: number) => `site/${'f'.repeat(length - 5)}`;
+    expect([features(64), features(65), long(1024), long(1025)].map(isRead)).toEqual([
+      ...[true, false, true, false],
+    ]);
+  });
 });
