@@ -44,7 +44,10 @@ export async function queryInstanceType({
         response.on('error', reject);
         response.on('data', (part: string) => {
           text += part;
-          if (text.length > ANSWER_LIMIT_BYTES) sent.destroy(new Error('the answer is too long'));
+          if (text.length <= ANSWER_LIMIT_BYTES) return;
+          // Not by the error of `destroy` alone: the answer still ends as usual when all of it has arrived.
+          reject(new Error('the answer is too long'));
+          sent.destroy();
         });
         response.on('end', () =>
           response.statusCode === 200

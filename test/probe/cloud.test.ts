@@ -63,6 +63,17 @@ describe('instance types from cloud metadata services', () => {
     expect(type).toBe('Standard_HB120rs_v3');
   });
 
+  test.each([
+    [4096, 'Standard_HB120rs_v3'],
+    [4097, undefined],
+  ])('are read from an answer of %d characters: %s', async (characters, expected) => {
+    const { type } = await ask((request, response) => {
+      const isAzure = request.url?.startsWith('/metadata/instance/compute/vmSize?');
+      response.writeHead(isAzure ? 200 : 400).end('Standard_HB120rs_v3'.padEnd(characters));
+    });
+    expect(type).toBe(expected);
+  });
+
   test('cost no more than the time limit when the service never answers', async () => {
     const { type, warnings, failed } = await ask(() => {}, 200);
     expect(type).toBeUndefined();

@@ -62,6 +62,17 @@ describe('sharedDerivedAnswers()', () => {
     }
   });
 
+  test.each([
+    [512 * 1024, 1],
+    [512 * 1024 + 1, 0],
+  ])('with an answer of %d bytes, shares %d', async (sizeBytes, shared) => {
+    const { server, one } = await twoReplicas();
+    const answer = derived('x'.repeat(sizeBytes - derived().bytes.length));
+    expect(answer.bytes.length).toBe(sizeBytes);
+    await one.keep(BENCH, answer);
+    expect(server.values.size).toBe(shared);
+  });
+
   test('neither shares nor looks for answers to a client’s own login', async () => {
     const { server, one, other } = await twoReplicas();
     const answer = derived();
