@@ -1,5 +1,7 @@
+import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { createResolvers } from '../../src/upstream/net/resolver.ts';
+import { AddressMemory, createResolvers } from '../../src/upstream/net/resolver.ts';
 
 const LOOPBACK = [{ address: '127.0.0.1', family: 4 }];
 
@@ -76,5 +78,46 @@ describe('the resolver', () => {
       'fulfilled',
       'fulfilled',
     ]);
+  });
+});
+
+describe('the memory of addresses', () => {
+  const [first, second, third] = ['192.0.2.1', '192.0.2.2', '192.0.2.3'].map((address) => ({
+    address,
+    family: 4,
+  }));
+  const all = [first, second, third].filter((one) => one !== undefined);
+
+  /** A memory in which a connection to a place has reached the second address, which then answered or failed. */
+  async function afterConnecting(place: string, answers: boolean) {
+    const memory = new AddressMemory();
+    const socket = Object.assign(new EventEmitter(), { remoteAddress: second?.address });
+    const connected = answers ? Promise.resolve() : Promise.reject(new Error('no answer'));
+    memory.follow(place, socket as unknown as Socket, connected);
+    socket.emit('connect');
+    await connected.catch(() => {});
+    return memory;
+  }
+
+  test.each([
+    ['first when it answered', true, [second, first, third]],
+    ['last when it failed', false, [first, third, second]],
+  ])('puts the latest address %s', async (_, answers, order) => {
+    const memory = await afterConnecting('registry.test:443', answers);
+    expect(memory.ordered('registry.test:443', all)).toEqual(order);
+  });
+
+  test.each(['other.test:443', 'registry.test:8443'])(
+    'of registry.test:443 changes nothing for %s',
+    async (place) => {
+      const memory = await afterConnecting('registry.test:443', true);
+      expect(memory.ordered(place, all)).toEqual(all);
+    },
+  );
+
+  test('changes nothing when the name has lost the address', async () => {
+    const memory = await afterConnecting('registry.test:443', true);
+    const left = all.filter((one) => one !== second);
+    expect(memory.ordered('registry.test:443', left)).toEqual(left);
   });
 });
