@@ -126,14 +126,18 @@ class SiteAdmission implements AdmissionController {
     const { login, features } = identity;
     const { access, mayPull, mayPush } = this.#options.rightsOf(identity);
     const key = JSON.stringify([features, access?.partition]);
-    const view = () => this.#viewOf(features);
-    let registry: Registry | undefined;
+    // The key contains the features themselves: clients choose selectors, so they could choose two whose
+    // short hashes collide.
+    const viewKey = JSON.stringify(features);
+    const view = () => this.#viewOf(viewKey, features);
     const admission = {
       kind: 'admitted',
-      /** Created by the first request that needs it, so that a login alone creates no view. */
+      /**
+       * Created by the first request that needs it, so that a login alone creates no view. Looked up each time:
+       * there are more identities than views.
+       */
       get registry() {
-        registry ??= view();
-        return registry;
+        return view();
       },
       key,
       login,
@@ -146,10 +150,7 @@ class SiteAdmission implements AdmissionController {
     return admission;
   }
 
-  #viewOf(features: readonly string[]): Registry {
-    // The key contains the features themselves: clients choose selectors, so they could choose two whose
-    // short hashes collide.
-    const key = JSON.stringify(features);
+  #viewOf(key: string, features: readonly string[]): Registry {
     const known = this.#views.get(key);
     if (known) return known;
     const profile = profileOfFeatures(features);

@@ -240,6 +240,19 @@ describe('requests for digests that no mirror derived', () => {
     expect(next.count('tags')).toBe(102);
   });
 
+  test('request at most 64 of the tags served there, and 64 of those listed', async () => {
+    const next = createFakeRegistry();
+    const digest = putIndex(next, 'latest', ...FEATURES);
+    for (let count = 0; count < 70; count += 1) next.tag(`v${count}`, digest, BENCH);
+    const served = Array.from({ length: 70 }, (_, at) => `s${at}`);
+    const { registry } = await mirrorOf(next, 'cpu:haswell', { served });
+    await expect(registry.manifest(BENCH, byDigest(digestOf(randomBytes(32))))).rejects.toMatchObject(
+      unknown,
+    );
+    const asked = (name: RegExp) => next.calls.filter(({ reference }) => name.test(reference)).length;
+    expect([asked(/^s\d+$/), asked(/^(?:latest|v\d+)$/)]).toEqual([64, 64]);
+  });
+
   test('request four tags at once', async () => {
     const next = createFakeRegistry();
     const digest = putIndex(next, 'latest', ...FEATURES);

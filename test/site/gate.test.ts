@@ -54,6 +54,29 @@ describe('the view of a machine type', () => {
   });
 });
 
+test('the 512 views that were used last are kept, however many kinds of machines an account describes', async () => {
+  let made = 0;
+  const registryFor = () => {
+    made += 1;
+    return {} as Registry;
+  };
+  const lab = `user: lab\npassword: ${await hashed('lab')}\nrepositories: ['**']\n`;
+  const { admit } = await siteOf({ 'lab.yaml': lab }, { registryFor });
+  const view = async (rack: number) => {
+    const admission = await admit(basic(`lab/rack#r${rack}`, 'lab'), 'lab/app');
+    if (admission.kind !== 'admitted') throw new Error('it was refused');
+    return admission.registry;
+  };
+  for (let rack = 0; rack < 512; rack += 1) await view(rack);
+  await view(0);
+  expect(made).toBe(512);
+  await view(512);
+  await view(0);
+  expect(made).toBe(513);
+  await view(1);
+  expect(made).toBe(514);
+});
+
 describe('a request without valid credentials', () => {
   test('gets a challenge with the token service and the scope', async () => {
     const { admit } = await openTestSite({ staticMachines: true });

@@ -67,6 +67,17 @@ async function cpuMsOf(task: () => Promise<unknown>): Promise<number> {
 }
 
 describe('PasswordCheck', () => {
+  test('remembers a verified password for an hour, and no longer', async () => {
+    let now = 0;
+    const { check, isRemembered } = createPasswordCheck({ throttle: NO_THROTTLE, decoy, now: () => now });
+    const attempt = { accountName: 'a', password: 'right', hash: cheap, address: ADDRESS };
+    expect(await check(attempt)).toEqual({ kind: 'right' });
+    now = 3_599_999;
+    expect(isRemembered('right', cheap)).toBe(true);
+    now = 3_600_000;
+    expect(isRemembered('right', cheap)).toBe(false);
+  });
+
   test('accepts the right password, and no password of an unknown login', async () => {
     const { check } = checking();
     expect(await check('a', 'right', cheap, ADDRESS)).toEqual({ kind: 'right' });
