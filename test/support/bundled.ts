@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
+import { afterAll } from 'vitest';
 
 /** Modules keep the places of their sources, next to which they look for other files. */
 const sourcePlaces: Plugin = {
@@ -18,12 +19,12 @@ const sourcePlaces: Plugin = {
 };
 
 /**
- * Bundles a program of the sources. Resolves with the file, which exists until this process ends: a loader for TypeScript takes ten
+ * Bundles a program of the sources. Resolves with the file, which exists until the tests of the caller's file have ended: a loader for TypeScript takes ten
  * times as long to start, at each start.
  */
 export async function bundled(source: URL): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'metahub-bundled-'));
-  process.once('exit', () => rmSync(folder, { recursive: true }));
+  afterAll(() => rmSync(folder, { recursive: true }));
   const outfile = join(folder, 'program.mjs');
   await build({
     entryPoints: [fileURLToPath(source)],
