@@ -92,5 +92,7 @@ const outputs = Object.assign({}, ...built.map(({ metafile }) => metafile.output
 writeFileSync(join(root, 'dist/metafile.json'), JSON.stringify({ outputs }));
 
 for (const name of [...Object.keys(PROGRAMS), 'yaml']) {
-  execFileSync(process.execPath, [join(root, 'scripts/code-cache.cjs'), name], { stdio: 'inherit' });
+  execFileSync(process.execPath, [join(root, 'scripts/code-cache.cjs'), name], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
 }

@@ -6,7 +6,7 @@ const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 
 const [name, root = join(__dirname, '..')] = process.argv.slice(2);
-const { loadWith, PROGRAM } = require(join(root, 'bin/load.js'));
+const { loadWith, PROGRAM } = require(join(root, 'bin/metahub.js'));
 const { exports: program, script } = loadWith(join(PROGRAM, `${name}.js`), undefined);
 
 function keepCache() {
@@ -67,8 +67,8 @@ async function main() {
 }
 
 async function detect() {
-  const output = { write: () => {}, terminal: () => ({ width: 80, colour: false }) };
-  for (const words of [[], ['--json'], ['--features']]) await program.quickDetect(words, output);
+  process.exit = () => {}; // with which an answer ends
+  for (const words of [[], ['--json'], ['--features']]) await program.quickDetect(words);
   keepCache();
   // Facts that detection cannot read on this machine are not an error of the build.
   process.exitCode = 0;

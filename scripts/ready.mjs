@@ -28,7 +28,7 @@ function run(what, command, args) {
   process.exit(1);
 }
 
-createRequire(import.meta.url)('../bin/load.js'); // which ends the process on a Node.js that is too old
+createRequire(import.meta.url)('../bin/metahub.js'); // which ends the process on a Node.js that is too old
 if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) {
   run('installing packages (once)', 'npm', [
     'ci',
@@ -38,7 +38,9 @@ if (modified('node_modules/.package-lock.json') < modified('package-lock.json'))
     '--loglevel=error',
   ]);
 }
-const sources = ['package.json', 'bin/load.js', 'scripts/bundle.mjs', 'scripts/code-cache.cjs'].map(modified);
+const sources = ['package.json', 'bin/metahub.js', 'scripts/bundle.mjs', 'scripts/code-cache.cjs'].map(
+  modified,
+);
 if (modified('dist/program/yaml.cache') < Math.max(newestBelow('src'), ...sources)) {
   run('building (once)', 'npm', ['run', '--silent', 'build']);
 }

@@ -196,7 +196,7 @@ describeWith(
       expect(existsSync(join(tree, 'usr/bin/node'))).toBe(false);
       expect(await systemd.run('metahub', '--version')).toMatch(/^\d+\.\d+\.\d+\n$/);
       const script =
-        "console.log(require('/usr/lib/metahub/bin/load.js').load('serve').script.cachedDataRejected)";
+        "console.log(require('/usr/lib/metahub/bin/metahub.js').load('serve').script.cachedDataRejected)";
       expect(await systemd.run('/usr/lib/metahub/node', '--eval', script)).toBe('false\n');
     });
 

@@ -32,7 +32,7 @@ describe('the bundles', () => {
   /** Loads a bundle of the copy as bin/metahub.js does; says whether its code cache was taken. */
   async function load(name: string, ...options: readonly string[]) {
     const script = `
-      const { exports, script } = require(${JSON.stringify(join(copy, 'bin/load.js'))}).load('${name}');
+      const { exports, script } = require(${JSON.stringify(join(copy, 'bin/metahub.js'))}).load('${name}');
       console.log(JSON.stringify({ exports: Object.keys(exports), rejected: script?.cachedDataRejected }));
     `;
     return JSON.parse(await run(process.execPath, [...options, '--eval', script]));
@@ -60,7 +60,7 @@ describe('the bundles', () => {
 
   test('run once, however many others require them', async () => {
     const script = `
-      const { load } = require(${JSON.stringify(join(copy, 'bin/load.js'))});
+      const { load } = require(${JSON.stringify(join(copy, 'bin/metahub.js'))});
       console.log(load('detect').exports === load('detect').exports);
     `;
     expect((await run(process.execPath, ['--eval', script])).trim()).toBe('true');
@@ -98,7 +98,7 @@ describe('the bundles', () => {
   test('name the sources in a stack trace when Node.js maps it', async () => {
     const script = `
       process.stdout.write = () => { throw new Error('no output'); };
-      require(${JSON.stringify(join(copy, 'bin/load.js'))}).load('main').exports.main(['', '', '--help']);
+      require(${JSON.stringify(join(copy, 'bin/metahub.js'))}).load('main').exports.main(['', '', '--help']);
     `;
     const { stderr } = await attempt(process.execPath, ['--enable-source-maps', '--eval', script], {
       env: { METAHUB_DEBUG: '1' },
@@ -120,7 +120,6 @@ describe('the package', () => {
       'LICENSE',
       'README.md',
       'THIRD-PARTY-NOTICES',
-      'bin/load.js',
       'bin/metahub.js',
       'bin/package.json',
       'dist/program/asn1js.js',

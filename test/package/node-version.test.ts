@@ -7,7 +7,7 @@ import { attempt } from '../support/processes.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const { isSupported } = createRequire(import.meta.url)('../../bin/load.js') as {
+const { isSupported } = createRequire(import.meta.url)('../../bin/metahub.js') as {
   readonly isSupported: (version: string) => boolean;
 };
 
