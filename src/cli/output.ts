@@ -70,8 +70,11 @@ export function quickestOutput(): Output {
 }
 
 function writePlainly(text: string): void {
-  let rest = Buffer.from(text);
+  let rest: string | Buffer = text;
   try {
+    const written = writeSync(STDOUT, text);
+    if (written === Buffer.byteLength(text)) return;
+    rest = Buffer.from(text).subarray(written);
     while (rest.length > 0) rest = rest.subarray(writeSync(STDOUT, rest));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

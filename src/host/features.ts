@@ -7,9 +7,8 @@ export interface Feature {
   readonly value: string;
 }
 
-const KIND = /^[A-Za-z][\w./-]*$/;
-/** Printable, without white space: a feature is one word in files, labels and lists. */
-const VALUE = /^[!-~]+$/;
+/** The value is printable, without white space: a feature is one word in files, labels and lists. */
+const KIND_AND_VALUE = /^([A-Za-z][\w./-]*)[:=]\s*([!-~]+)$/;
 const BARE_FLAG = /^[a-z][a-z0-9_.]*$/;
 const X86_LEVEL = /^x86[-_]64[-_]v([1-4])$/;
 const ARM_LEVEL = /^arm64[-_]v(\d+(?:\.\d+)?)$/;
@@ -23,10 +22,10 @@ export function parseFeature(text: string): Feature | undefined {
   const written = text.trim();
   const level = canonicalLevel(written);
   if (level !== undefined) return { kind: 'level', value: level };
-  const separator = written.search(/[:=]/);
-  if (separator === -1) return isBareFlag(written) ? { kind: 'cpuflag', value: written } : undefined;
-  const [kind, value] = [written.slice(0, separator), written.slice(separator + 1).trim()];
-  if (!KIND.test(kind) || !VALUE.test(value)) return undefined;
+  const [, kind, value] = KIND_AND_VALUE.exec(written) ?? [];
+  if (kind === undefined || value === undefined) {
+    return isBareFlag(written) ? { kind: 'cpuflag', value: written } : undefined;
+  }
   if (kind !== 'level') return { kind, value };
   const named = canonicalLevel(value);
   return named === undefined ? undefined : { kind, value: named };

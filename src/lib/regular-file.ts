@@ -27,13 +27,17 @@ class TooLargeFileError extends Error {
 /** A descriptor that the caller opened for this process: `<(…)` of a shell, or stdin. */
 const PASSED_ON = /^\/(?:dev\/stdin|(?:dev|proc\/self)\/fd\/\d+)$/;
 
+function isPassedOn(path: string): boolean {
+  return (path.startsWith('/dev/') || path.startsWith('/proc/self/')) && PASSED_ON.test(path);
+}
+
 function flagsFor(path: string): number {
-  return PASSED_ON.test(path) ? constants.O_RDONLY : FLAGS;
+  return isPassedOn(path) ? constants.O_RDONLY : FLAGS;
 }
 
 /** @throws {NotRegularFileError} or EISDIR, as reading a folder would */
 function assertReadable(path: string, stats: Stats): void {
-  if (stats.isFile() || PASSED_ON.test(path)) return;
+  if (stats.isFile() || isPassedOn(path)) return;
   if (!stats.isDirectory()) throw new NotRegularFileError(path);
   throw Object.assign(new Error(`EISDIR: ${path} is a folder`), { code: 'EISDIR' });
 }

@@ -94,8 +94,15 @@ function readText(path: string, chunk: Buffer): string {
     const first = readSync(file, chunk);
     // One read returns nearly every file of /proc and /sys, which have at most a page.
     if (first < 4096) return trimmed(chunk.toString('utf8', 0, first));
-    const parts = [Buffer.from(chunk.subarray(0, first))];
-    for (let total = first; total < LIMIT_BYTES; ) {
+    // Nearly every other file fits into the chunk.
+    let filled = first;
+    while (filled < CHUNK_BYTES) {
+      const count = readSync(file, chunk, filled, CHUNK_BYTES - filled, null);
+      if (count === 0) return trimmed(chunk.toString('utf8', 0, filled));
+      filled += count;
+    }
+    const parts = [Buffer.from(chunk)];
+    for (let total = filled; total < LIMIT_BYTES; ) {
       const count = readSync(file, chunk);
       if (count === 0) break;
       parts.push(Buffer.from(chunk.subarray(0, count)));

@@ -86,7 +86,8 @@ async function readWsl2({ root, problems, querySmi, queryCuda }: NvidiaOptions):
 function readNvidiaDriver(root: HostRoot): string | undefined {
   const module = root.text('/sys/module/nvidia/version');
   if (module !== undefined && /^\d+(\.\d+)+$/.test(module)) return module;
-  return parseNvidiaVersion(root.text(`${PROC}/version`) ?? '');
+  const version = root.text(`${PROC}/version`);
+  return version === undefined ? undefined : parseNvidiaVersion(version);
 }
 
 /**

@@ -85,7 +85,9 @@ function readSmt(root: HostRoot): boolean | undefined {
 }
 
 function countNumaNodes(root: HostRoot): number | undefined {
-  const nodes = root.names('/sys/devices/system/node')?.filter((name) => /^node\d+$/.test(name));
+  const nodes = root
+    .names('/sys/devices/system/node')
+    ?.filter((name) => name.startsWith('node') && /^node\d+$/.test(name));
   return nodes === undefined || nodes.length === 0 ? undefined : nodes.length;
 }
 
@@ -117,7 +119,7 @@ function isVirtualMachine(root: HostRoot): boolean {
     root.text(`/sys/class/dmi/id/${name}`),
   );
   if (maker === 'Amazon EC2') return !/\.metal\b/.test(product);
-  return VIRTUAL_FIRMWARE.test(maker) || VIRTUAL_FIRMWARE.test(product);
+  return [maker, product].some((text) => text !== '' && VIRTUAL_FIRMWARE.test(text));
 }
 
 /**

@@ -14,6 +14,12 @@ describe('a host root', () => {
     expect(root.text('/proc/cpuinfo')).toBe(long.trimEnd());
   });
 
+  test.each([4095, 4096, 5407, 65_535, 65_536, 65_537])('reads a file of %i bytes completely', (bytes) => {
+    const long = 'abcdefg'.repeat(bytes).slice(0, bytes);
+    const { root } = treeHost({ 'proc/cpuinfo': long });
+    expect(root.text('/proc/cpuinfo')).toBe(long);
+  });
+
   test('returns undefined for a missing file, and reports no problem', () => {
     const { root, problems } = treeHost({ 'proc/uptime': '1\n' });
     expect(root.text('/proc/cpuinfo')).toBeUndefined();
