@@ -77,7 +77,11 @@ const bundle = (entryPoints, plugins) =>
     // A lazy import becomes a function in the same file, which runs when it is needed.
     supported: { 'dynamic-import': false },
     // The main file of this package requires its parts in a way that no bundler can follow.
-    alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
+    alias: {
+      'jsonc-parser': 'jsonc-parser/lib/esm/main.js',
+      'node:perf_hooks': './scripts/performance.mjs',
+    },
+    inject: ['scripts/performance.mjs'], // for the global of the same name
     define: { 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename' },
     plugins,
   });
