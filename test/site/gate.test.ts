@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Registry } from '../../src/oci/registry.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
+import { serveSite } from '../support/site-server.ts';
 import { asNobody, CAN_DROP_PRIVILEGES } from '../support/unprivileged.ts';
 
 async function siteOf(
@@ -239,6 +240,16 @@ describe('the audit trail', () => {
         },
       },
     ]);
+  });
+
+  test('names the address of each client of one token', async () => {
+    const lab = `user: lab\npassword: ${await hashed('lab')}\nrepositories: ['**']\n`;
+    const { admit, ask, log } = await serveSite({ 'lab.yaml': lab }, { proxies: ['192.0.2.1'] });
+    const { token } = await (await ask('/token?scope=repository:lab/app:pull', { as: 'lab' })).json();
+    const clients = ['203.0.113.1', '203.0.113.2'];
+    for (const client of clients) await admit(`Bearer ${token}`, 'lab/app', { 'x-forwarded-for': client });
+    const admitted = log.filter(({ event }) => event === 'access-admitted');
+    expect(admitted.map(({ fields }) => fields['address'])).toEqual(clients);
   });
 
   test('never contains a password, an Authorization header or an unknown user name', async () => {

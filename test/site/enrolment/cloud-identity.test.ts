@@ -183,6 +183,19 @@ describe('an instance of AWS', () => {
   });
 });
 
+test('the key in the file of one rule signs for the accounts of that rule only', async () => {
+  const mallory = (await others)[1];
+  const keys = join(await dataDirectory(), 'mallory.pem');
+  await writeFile(keys, mallory?.cert ?? '');
+  const rule = { keys, accounts: ['999999999999'], types: { '*': 'gpu' } };
+  const { enrol, signed, given, reasons } = await site({}, {}, [rule]);
+  const by = (accountId: string) =>
+    signed(JSON.stringify({ ...DOCUMENT, accountId, pendingTime: new Date().toISOString() }), mallory?.key);
+  expect((await enrol(by('123456789012'))).status).toBe(403);
+  expect(reasons()).toEqual(['other-account-or-region']);
+  expect((await given(await enrol(by('999999999999')))).login).toBe('nodes-gpu');
+});
+
 test('an instance enrols by the rule of a second key file when the rules of the first one refuse it', async () => {
   const rule = { accounts: ['999999999999'], regions: ['us-east-1'], types: { 'g6.*': 'gpu' } };
   const { enrol, awsOf, given, reasons } = await site({}, {}, [rule]);
