@@ -1,7 +1,7 @@
-import { chown, readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chown, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { makeDirectory, replaceFile } from '../../src/lib/atomic-file.ts';
+import { incomingPath, makeDirectory, removeLeftovers, replaceFile } from '../../src/lib/atomic-file.ts';
 import { temporaryFolder } from '../support/folder.ts';
 
 let folder: string;
@@ -90,5 +90,31 @@ describe('replaceFile()', () => {
     const path = join(folder, 'file');
     await replaceFile(path, Buffer.from('new'), { owner: { uid: 1234, gid: 2345 } });
     expect(await stat(path)).toMatchObject({ uid: 1234, gid: 2345 });
+  });
+});
+
+describe('removeLeftovers()', () => {
+  const NOW_MS = 1_700_000_000_000;
+  const DAY_MS = 24 * 60 * 60 * 1000;
+  const ofThis = () => basename(incomingPath({ incoming: folder }));
+
+  test.each([
+    ['keeps', 'a file of this process', ofThis, 0],
+    ['keeps', 'one of this process of almost a day ago', ofThis, DAY_MS - 1],
+    ['removes', 'one of this process of a day ago', ofThis, DAY_MS],
+    ['keeps', 'one of another process that runs', () => `${process.ppid}-x-1`, DAY_MS - 1],
+    ['removes', 'one of such a process of a day ago', () => `${process.ppid}-x-1`, DAY_MS],
+    ['removes', 'one of an earlier process with the same id', () => `${process.pid}-x-1`, 0],
+    // No process has an id this high.
+    ['removes', 'one of a process that has ended', () => '4194305-x-1', 0],
+    ['removes', 'one that names no process', () => 'x-1', 0],
+  ])('%s %s', async (what, _, nameOf, ageMs) => {
+    const name = nameOf();
+    await writeFile(join(folder, name), 'half');
+    const written = new Date(NOW_MS - ageMs);
+    await utimes(join(folder, name), written, written);
+    const isRemoved = what === 'removes';
+    expect(await removeLeftovers({ incoming: folder }, NOW_MS)).toBe(isRemoved ? 1 : 0);
+    expect(await readdir(folder)).toEqual(isRemoved ? [] : [name]);
   });
 });
