@@ -29,6 +29,20 @@ describe('a stored manifest', () => {
     }
   });
 
+  test('that another repository delivers as well is of both, also after a restart', async () => {
+    const directory = await dataDirectory();
+    const { store } = await storeAt(directory);
+    const manifest = manifestOf(randomBytes(100));
+    const repositories = [app, repository('team/other'), repository('team/app', 'ghcr.io')];
+    for (const each of repositories)
+      await store.keepManifest(manifest, { repository: each, access: undefined });
+    for (const { store: each } of [{ store }, await storeAt(directory)]) {
+      const held = await each.manifest(manifest.digest);
+      expect(repositories.map((one) => held?.isFrom(one))).toEqual([true, true, true]);
+      expect(held?.isFrom(repository('team/third'))).toBe(false);
+    }
+  });
+
   test.each([
     [MANIFEST_MAX_BYTES, true],
     [MANIFEST_MAX_BYTES + 1, false],
