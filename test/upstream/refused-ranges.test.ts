@@ -7,7 +7,7 @@ import { closing, readBlob, repository, upstreamTo } from '../support/upstream.t
 const app = repository('team/app');
 
 /** A registry that answers a request with a Range by `refuse`, and any other honestly. */
-async function start(refuse: Handler, first: Handler | undefined = undefined) {
+async function start(refuse: Handler, first: Handler | undefined = undefined, now = () => performance.now()) {
   const content = createContent();
   const honest = serveContent(content);
   let isFirst = true;
@@ -22,7 +22,7 @@ async function start(refuse: Handler, first: Handler | undefined = undefined) {
     const bytes = randomBytes(100_000);
     return { bytes, digest: content.putBlob(bytes) };
   };
-  const upstream = upstreamTo(upstreamAt(server.url), { timeouts: { resumeMs: 10 } });
+  const upstream = upstreamTo(upstreamAt(server.url), { timeouts: { resumeMs: 10 }, now });
   const requests = () => server.requests.map(({ headers }) => headers['range']);
   /** Each once: the fast way asks for an unusual answer once more the plain way. */
   const ranges = () => [...new Set(requests())];
@@ -51,6 +51,22 @@ describe('a registry that refuses Range requests', () => {
     const asked = requests();
     expect(asked[0]).toBe('bytes=0-8388607');
     expect(asked.slice(-2)).toEqual([undefined, undefined]);
+  });
+
+  test('gets requests with Range again ten minutes later, and not before', async () => {
+    const clock = { ms: 0 };
+    const { put, upstream, requests } = await start(status(405), undefined, () => clock.ms);
+    const asksForRange = async (ms: number) => {
+      clock.ms = ms;
+      const before = requests().length;
+      await readBlob(await upstream.blob(app, put().digest));
+      return requests()
+        .slice(before)
+        .some((range) => range !== undefined);
+    };
+    expect(await asksForRange(0)).toBe(true);
+    expect(await asksForRange(599_999)).toBe(false);
+    expect(await asksForRange(600_000)).toBe(true);
   });
 
   test('serves the rest of a blob that broke off as a whole blob', async () => {
