@@ -186,6 +186,25 @@ describe('a form', () => {
   });
 });
 
+test.each([
+  ['addMachineType', 'Add a machine type to lab'],
+  ['changeMachineType', 'Machine type gpu of lab'],
+  ['removeMachineType', 'Remove the machine type gpu of lab'],
+  ['addEnrolment', 'Enrol a machine as gpu of lab'],
+  ['addAccount', 'Add an account'],
+  ['changeAccount', 'Account lab'],
+  ['removeAccount', 'Remove the account lab'],
+  ['addToken', 'New token for lab'],
+  ['revokeToken', 'Revoke the token gpu of lab'],
+  ['addGroup', 'Add a group'],
+  ['changeGroup', 'Group gpu'],
+  ['removeGroup', 'Remove the group gpu'],
+  ['addMember', 'Add lab to gpu'],
+  ['removeMember', 'Remove lab from gpu'],
+])('the form %s has the title %j', (id, title) => {
+  expect(formNamed(id).title(PARAMS)).toBe(title);
+});
+
 describe('valuesIn()', () => {
   test.each<[string, object | undefined, string, string]>([
     ['changeAccount', { repositories: ['a/*', 'b/*'] }, 'repositories', 'a/*\nb/*'],
@@ -229,6 +248,7 @@ describe('describeChange()', () => {
       ['It may change its own machine types', undefined, 'yes'],
       ['Type', undefined, 'x'],
     ]);
+    expect(lines('addAccount', { user: '' })).toEqual([['User name', undefined, 'none']]);
   });
 
   test('lists what differs from what was', () => {

@@ -282,7 +282,13 @@ describe('the page of accounts', () => {
       mayEdit: (_: string, subject: string) => subject === 'tokens',
     });
     expect(linksOf(accountsPage(tokensOnly)).map(([words]) => words)).toEqual(['New token lab', 'Revoke ci']);
-    expect(linksOf(accountsPage(facts({ tokens: [token], mayEdit: () => false })))).toEqual([]);
+    const none = accountsPage(facts({ tokens: [token], mayEdit: () => false }));
+    expect(linksOf(none)).toEqual([]);
+    expect(textOf(none)).toEqual([
+      ...['Accounts', 'Accounts and their rights', 'Account | May pull | May push | Groups | |'],
+      ...['lab | lab/* | nowhere | hpc, ml |', '|', 'Access tokens', 'Token | State | May pull | Pushes | |'],
+      ...['ci', 'lab | valid does not expire | as the account | pulls only | |'],
+    ]);
     expect(textOf(accountsPage(facts())).at(-1)).toBe(
       'There are no tokens. A token is a password for a program, with an expiry and fewer rights.',
     );
@@ -440,7 +446,9 @@ describe('the page of groups', () => {
     const own = groupsPage(facts({ groups: [], mayEdit: false }));
     expect(textOf(own).slice(2)).toEqual(['This account is in no group.']);
     expect(linksOf(own)).toEqual([]);
-    expect(linksOf(groupsPage(facts({ mayEdit: false })))).toEqual([]);
+    const read = groupsPage(facts({ mayEdit: false }));
+    expect(linksOf(read)).toEqual([]);
+    expect(textOf(read).slice(3)).toEqual(['lab | lab/* | nowhere | anna | |']);
   });
 
   test.each([
@@ -657,6 +665,7 @@ describe('a page', () => {
     expect(textOf(page)).toEqual(['Log in', 'Account', 'Password', 'Log in']);
     expect(page).toContain('<input type="hidden" name="return" value="/site/pulls?image=a&amp;b">');
     expect(page).toMatch(/id="login" name="login" value="a&quot;b"/);
+    expect(page).toContain('<form class="fields" method="post" action="/site/login">');
     expect(page).not.toContain('role="alert"');
     const again = loginPage({ ...login, alert: 'Refused.', providerPath: '/login' });
     expect(again).toContain('<p class="bad" role="alert">Refused.</p>');

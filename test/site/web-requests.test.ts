@@ -54,6 +54,7 @@ describe('a request for a page', () => {
     for (const method of ['PUT', 'DELETE', 'PATCH']) {
       const answer = await ask('/site/', { method, as: 'root' });
       expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'GET, HEAD, POST']);
+      expect(await answer.text()).toContain('<h2>a page takes GET and POST</h2>');
     }
   });
 
@@ -110,7 +111,9 @@ describe('a request for a page', () => {
   test('that is refused is not logged as a failure', async () => {
     const { ask, log } = await pages();
     const answer = await ask('/site/nothing', { as: 'root' });
-    expect(await answer.text()).toContain('There is no such resource');
+    const page = await answer.text();
+    expect(page).toContain('There is no such resource');
+    expect(page).toContain('<h2>there is no such page</h2>');
     expect(log.map(({ event }) => event)).not.toContain('page-failed');
   });
 });
@@ -215,6 +218,25 @@ test('a failed login says why, and keeps the name and the page to return to', as
   expect(page).toContain('name="login" value="root"');
   expect(page).toContain('name="return" value="/site/gaps"');
   expect(page).not.toContain('wrong"');
+});
+
+test('a login after too many failures says how long to wait, in the page and the header', async () => {
+  const { logIn, clock } = await pages();
+  const wait = async () => {
+    const { answer } = await logIn('root', 'wrong');
+    const seconds = answer.headers.get('retry-after');
+    if (answer.status === 429)
+      expect(await answer.text()).toContain(`Too many failed logins: wait ${seconds} s.`);
+    return seconds === null ? undefined : Number(seconds);
+  };
+  let waitS: number | undefined;
+  for (let guess = 0; guess < 100 && waitS === undefined; guess += 1) waitS = await wait();
+  if (waitS === undefined) throw new Error('no limit');
+  // A second before its end it still holds; at its end it is over.
+  clock.ms += (waitS - 1) * 1000;
+  expect(await wait()).toBe(1);
+  clock.ms += 1000;
+  expect((await logIn('root')).answer.status).toBe(303);
 });
 
 test('log-out leads to the login, and ends no session of another browser', async () => {
