@@ -284,19 +284,23 @@ describe('a derived index', () => {
   });
 
   test('has no attestation of an image that was removed', () => {
+    const { tried, reached, expectShare } = countReached();
     fc.assert(
       fc.property(derivation, ({ source, answer }) => {
         fc.pre(answer.kind === 'derived');
+        tried();
         const { entries } = readDocument(answer.bytes).document;
         const kept = new Set<string>(entries.map(({ digest }) => digest));
         const was = new Set<string>(source.document.entries.map(({ digest }) => digest));
-        for (const { annotations } of entries) {
-          const about = annotations['vnd.docker.reference.digest'];
-          if (about !== undefined && was.has(about)) expect(kept.has(about)).toBe(true);
-        }
+        const about = entries
+          .map(({ annotations }) => annotations['vnd.docker.reference.digest'])
+          .filter((digest) => digest !== undefined && was.has(digest));
+        if (about.length > 0) reached();
+        for (const digest of about) expect(kept).toContain(digest);
       }),
       RUNS,
     );
+    expectShare(0.1);
   });
 
   test('is derived to itself: rewriting twice changes nothing', () => {
