@@ -10,7 +10,8 @@ const METAHUB = 'MetaHub';
 const THROUGH = 'docker-registry pull-through';
 /** Verifies no digest, syncs nothing, and never reads the file again. */
 const BARE = 'bare socket, hash and file';
-const SIZE_BYTES = 256 * 1024 * 1024;
+/** As in the measurements that the goals come from: with less, the compiling of a new process weighs more. */
+const SIZE_BYTES = 1_000_000_000;
 /** The size of a blob requested first, so that a server's own start is not measured. */
 const FIRST_BYTES = 4 * 1024 * 1024;
 
@@ -57,7 +58,7 @@ export async function benchCold(workplace: Workplace, rounds: number): Promise<r
     `Fetched from upstream: MetaHub ${fetched[`${METAHUB} ${clients}`]?.toFixed(2)} times, docker-registry ${fetched[`${THROUGH} ${clients}`]?.toFixed(2)} times.`;
   const one = await over(1);
   const four = await over(4);
-  const how = `256 MiB, a new and empty server in each of ${rounds} rounds, another blob first, GB/s as the client sees it.`;
+  const how = `1 GB, a new and empty server in each of ${rounds} rounds, another blob first, GB/s as the client sees it.`;
   return [
     {
       title: 'Cold blob, one client',
