@@ -391,6 +391,22 @@ describe('a digest requested under a list’s name', () => {
     expect(asked.map((call) => call.repository)).toEqual(['docker.io/qnib/other']);
   });
 
+  test('that is the index of another list is unknown', async () => {
+    const { next } = stand();
+    putImage(next, 'skylake', 'cpu-skylake');
+    const other = readList({
+      image: 'docker.io/qnib/other',
+      manifests: [{ image: 'docker.io/qnib/public:v1', platform: AMD64 }],
+    });
+    const registry = virtual({ next, catalog: () => [SPEC, other], now: () => 0, onMissing: () => {} });
+    const reference = {
+      kind: 'digest',
+      digest: (await registry.manifest(BENCH, tagged('latest'))).digest,
+    } as const;
+    expect((await registry.manifest(BENCH, reference)).digest).toBe(reference.digest);
+    await expect(registry.manifest(other.repository, reference)).rejects.toMatchObject({ status: 404 });
+  });
+
   test('is searched with each login, even after another login was refused', async () => {
     const { next, registry } = stand();
     const { image } = putImage(next, 'skylake', 'cpu-skylake');
