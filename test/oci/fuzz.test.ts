@@ -35,6 +35,10 @@ describe('any text', () => {
           .map((digits) => `${algorithm}:${digits}`),
       ),
     );
+    /** A digest but for the case of its letters. */
+    const upperDigest = goodDigest.map((text) =>
+      text.replace(/[a-f](?=[0-9a-f]*$)/, (letter) => letter.toUpperCase()),
+    );
     const goodName = fc
       .array(fc.stringMatching(/^[a-z0-9]{1,8}(?:[._-][a-z0-9]{1,4})?$/), { minLength: 1, maxLength: 4 })
       .map((parts) => parts.join('/'));
@@ -43,6 +47,7 @@ describe('any text', () => {
       fc.string({ maxLength: 300 }),
       digestText.map((parts) => parts.join(':')),
       goodDigest,
+      upperDigest,
       goodName,
     );
     const digests = countReached();

@@ -214,6 +214,7 @@ describe('settings', () => {
     const url = fc.oneof(
       { arbitrary: fc.webUrl(), weight: 3 },
       { arbitrary: fc.webUrl({ withQueryParameters: true, withFragments: true }), weight: 1 },
+      { arbitrary: fc.webUrl({ authoritySettings: { withUserInfo: true } }), weight: 2 },
       { arbitrary: fc.string(), weight: 1 },
       { arbitrary: headerText, weight: 1 },
     );
