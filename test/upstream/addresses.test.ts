@@ -67,6 +67,18 @@ describe('a registry with several addresses', () => {
     expect(await addressOf(dial(target))).toBe(SECOND);
   });
 
+  test('is reached at its first address on one port, whichever answered on another', async () => {
+    const refusing = createServer();
+    const port = await listen(refusing, FIRST, 0);
+    await new Promise((closed) => refusing.close(closed));
+    await listen(createServer(), SECOND, port);
+    const dial = dialTo([FIRST, SECOND]);
+    expect(await addressOf(dial({ host: HOST, port, secure: false }))).toBe(SECOND);
+    const other = await listen(createServer(), FIRST, 0);
+    await listen(createServer(), SECOND, other);
+    expect(await addressOf(dial({ host: HOST, port: other, secure: false }))).toBe(FIRST);
+  });
+
   test('is reached at another address after one that never finishes the TLS handshake', async () => {
     const authority = await createAuthority();
     afterTest(authority.remove);

@@ -160,7 +160,7 @@ describe('a TLS connection', () => {
 });
 
 describe('TLS contexts', () => {
-  const contexts = (settingsOf: (host: string) => TlsSettings | undefined) =>
+  const contexts = (settingsOf: (host: string, port: number) => TlsSettings | undefined) =>
     createTlsContexts({
       settingsOf,
       certificateDirs: [],
@@ -178,6 +178,15 @@ describe('TLS contexts', () => {
     const trust = contexts((host) => (host === 'a.test' ? { caFile: both } : { certFile: both }));
     const [a, b] = [await trust('a.test', 443), await trust('b.test', 443)];
     expect(a.secureContext).not.toBe(b.secureContext);
+  });
+
+  test('two ports of one host with different authorities have two contexts', async () => {
+    const [one, other] = [await createAuthority(), await createAuthority()];
+    for (const { remove } of [one, other]) afterTest(remove);
+    const trust = contexts((_, port) => ({ caFile: (port === 443 ? one : other).certFile }));
+    const [a, b] = [await trust('a.test', 443), await trust('a.test', 5000)];
+    expect(a.secureContext).not.toBe(b.secureContext);
+    expect((await trust('a.test', 443)).secureContext).toBe(a.secureContext);
   });
 
   test('hosts that are dialled for the first time at the same time share one context', async () => {
