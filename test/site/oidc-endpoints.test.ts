@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import { describe, expect, test } from 'vitest';
 import { ConfigError, type ConfigErrorCode } from '../../src/lib/config-error.ts';
 import type { Account, AccountIdentity } from '../../src/site/account.ts';
-import { createOidcEndpoints } from '../../src/site/oidc/endpoints.ts';
+import { createOidcEndpoints, safeReturn } from '../../src/site/oidc/endpoints.ts';
 import { PersonAccounts, PersonRefusedError } from '../../src/site/oidc/person-accounts.ts';
 import type { OidcProvider } from '../../src/site/oidc/provider.ts';
 import { createOidcMemory } from '../../src/site/oidc/session.ts';
@@ -593,6 +593,19 @@ describe('PersonAccounts', () => {
     await expect(opened.open(PERSON)).rejects.toMatchObject({ code: expected });
   });
 
+  test('opens the account that a login of the same person has just created', async () => {
+    const made: object[] = [];
+    const addAccount = async () => {
+      made.push(account({ groups: [] }));
+      throw new ConfigError('exists', 'there is one');
+    };
+    const { opened, changes } = people(made, { addAccount });
+    await opened.open(PERSON);
+    expect(changes).toMatchObject([
+      { user: ACCOUNT.user, kind: 'change-person', change: { groups: ['hpc'] } },
+    ]);
+  });
+
   test('gives a new account a password of its own that nobody knows', async () => {
     const added: { password: string; groups?: readonly string[] }[] = [];
     const addAccount = async (one: { password: string }) => {
@@ -640,4 +653,23 @@ describe('PersonAccounts', () => {
     });
     expect(theirs.changes).toEqual([]);
   });
+});
+
+test.each([
+  [null, '/'],
+  ['/', '/'],
+  ['/api/v1/accounts?limit=1', '/api/v1/accounts?limit=1'],
+  ['relative/path', '/'],
+  ['//evil.example', '/'],
+  ['/\\evil.example', '/'],
+  ['/..//evil.example', '/'],
+  ['/./\\evil.example', '/'],
+  ['https://evil.example/', '/'],
+  ['javascript:alert(1)', '/'],
+  ['/\t/evil.example', '/'],
+  ['/a\r\nset-cookie: x=1', '/'],
+  [`/${'a'.repeat(1023)}`, `/${'a'.repeat(1023)}`],
+  [`/${'a'.repeat(1024)}`, '/'],
+])('safeReturn(%j) is %j', (written, expected) => {
+  expect(safeReturn(written)).toBe(expected);
 });

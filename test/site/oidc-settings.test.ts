@@ -78,6 +78,17 @@ describe('the settings of the provider', () => {
     expect(problemsOf(written([rule]))).toEqual(problem && [problem]);
   });
 
+  test('say what a publisher and a shared account lack', () => {
+    const whyOf = (rule: object) =>
+      check(OidcProviderSettings, written([rule])).problems?.map(({ why }) => why);
+    expect(whyOf({ account: '{email}', role: 'publisher' })).toEqual([
+      'a publisher needs groups, which say where it may push',
+    ]);
+    expect(whyOf({ account: 'visitors', role: 'admin' })).toEqual([
+      'an account without {claim} is shared: write its role and groups to its own file',
+    ]);
+  });
+
   test.each([
     ['rules', written([])],
     ['scopes', written([{ account: '{email}' }], { scopes: [] })],

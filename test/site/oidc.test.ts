@@ -7,7 +7,6 @@ import { openConnection } from '../../src/cli/open-upstream.ts';
 import { fetchOver } from '../../src/cli/provider-fetch.ts';
 import { check } from '../../src/lib/schema.ts';
 import { openMachineAdmin } from '../../src/site/machine-admin.ts';
-import { safeReturn } from '../../src/site/oidc/endpoints.ts';
 import { Sessions } from '../../src/site/oidc/session.ts';
 import { OidcProviderSettings, type OidcSettings, personOf } from '../../src/site/oidc/settings.ts';
 import type { SiteOptions } from '../../src/site/site.ts';
@@ -597,6 +596,14 @@ describe('an ID token from the authorization code', () => {
     expect(await loginWith((issuer, nonce) => ({ ...good(issuer, nonce), ...claims() }))).toEqual(refused);
   });
 
+  test.each<[string, () => JWTPayload]>([
+    ['ended 20 seconds ago', () => ({ exp: nowS() - 20, iat: nowS() - 300 })],
+    ['begins in 20 seconds', () => ({ nbf: nowS() + 20, iat: nowS() + 20 })],
+  ])('is accepted when it %s, because clocks differ', async (_, claims) => {
+    const { status } = await loginWith((issuer, nonce) => ({ ...good(issuer, nonce), ...claims() }));
+    expect(status).toBe(303);
+  });
+
   test('is refused without a signature', async () => {
     expect(await loginWith(good, async (claims) => new UnsecuredJWT(claims).encode())).toEqual(refused);
   });
@@ -685,23 +692,4 @@ describe('personOf()', () => {
     if (expected === undefined) expect(person).toBeUndefined();
     else expect(person).toMatchObject({ issuer: 'https://id.example.org', subject: 's', ...expected });
   });
-});
-
-test.each([
-  [null, '/'],
-  ['/', '/'],
-  ['/api/v1/accounts?limit=1', '/api/v1/accounts?limit=1'],
-  ['relative/path', '/'],
-  ['//evil.example', '/'],
-  ['/\\evil.example', '/'],
-  ['/..//evil.example', '/'],
-  ['/./\\evil.example', '/'],
-  ['https://evil.example/', '/'],
-  ['javascript:alert(1)', '/'],
-  ['/\t/evil.example', '/'],
-  ['/a\r\nset-cookie: x=1', '/'],
-  [`/${'a'.repeat(1023)}`, `/${'a'.repeat(1023)}`],
-  [`/${'a'.repeat(1024)}`, '/'],
-])('safeReturn(%j) is %j', (written, expected) => {
-  expect(safeReturn(written)).toBe(expected);
 });
