@@ -70,6 +70,7 @@ interface Options {
   readonly secrets?: readonly string[];
   readonly timeoutMs?: number;
   readonly attemptsMax?: number;
+  readonly source?: string;
 }
 
 async function openWebhook(url: string, { secrets = [newSecret()], ...rest }: Options = {}) {
@@ -214,6 +215,26 @@ describe('GapWebhook', () => {
     await expect.poll(() => done).toEqual(['latest']);
     const [request] = requests as readonly [RecordedRequest];
     for (const secret of [old, next]) expect(verified(request, secret)).toMatchObject({ specversion: '1.0' });
+  });
+
+  test('sends gaps of one image on two platforms as two events', async () => {
+    const { url, requests } = await receiver();
+    const { webhook, offer, done } = await openWebhook(url);
+    for (const platform of ['linux/amd64', 'linux/arm64']) {
+      webhook.offer({ ...gapOf('latest'), platform }, () => done.push(platform));
+    }
+    offer('last');
+    await expect.poll(() => done).toContain('last');
+    expect(done).toEqual(['linux/amd64', 'linux/arm64', 'last']);
+    expect(new Set(requests.map(({ headers }) => headers['webhook-id'])).size).toBe(3);
+  });
+
+  test('gives the same gap of two senders two ids', async () => {
+    const { url, requests } = await receiver();
+    const senders = [await openWebhook(url), await openWebhook(url, { source: 'https://other.example.org' })];
+    for (const { offer } of senders) offer('latest');
+    await expect.poll(() => requests.length).toBe(2);
+    expect(new Set(requests.map(({ headers }) => headers['webhook-id'])).size).toBe(2);
   });
 
   test('logs why a secret is unusable without showing it', async () => {
