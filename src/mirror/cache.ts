@@ -79,10 +79,7 @@ export function cached(options: CacheOptions): CachedRegistry {
   const manifests = new CachedManifests(options, lookups);
   const blobs = new CachedBlobs(options);
   return {
-    resolve: (repository, reference, asked) =>
-      asked?.beforePush && reference.kind === 'digest'
-        ? next.resolve(repository, reference, asked)
-        : manifests.resolve(repository, reference, asked),
+    resolve: (repository, reference, asked) => manifests.resolve(repository, reference, asked),
     manifest: (repository, reference, asked) => manifests.manifest(repository, reference, asked),
     statBlob: (repository, digest, asked) =>
       (asked?.beforePush ? next : blobs).statBlob(repository, digest, asked),

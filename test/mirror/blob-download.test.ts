@@ -7,6 +7,7 @@ import type { ContentStore, Ingest } from '../../src/oci/content-store.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { BlobContent } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
+import { checkOnlyIngest } from '../../src/store/ingest.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
 import { afterTest, readBlob, repository } from '../support/upstream.ts';
@@ -109,6 +110,81 @@ describe('a download whose bytes cannot be stored', () => {
     const reader = download.open(undefined);
     await expect(reader.writeTo(countingSink().sink)).rejects.toThrow('the hashing thread is gone');
     expect(await download.finished).toMatchObject({ message: 'the hashing thread is gone' });
+  });
+});
+
+describe('a download that the store takes no byte of', () => {
+  /** Its content sends the parts one after another, each when the one before was taken. */
+  async function unstored(parts: readonly Buffer[]) {
+    const bytes = Buffer.concat(parts);
+    const digest = digestOf(bytes);
+    let taken = 0;
+    const content: BlobContent = {
+      kind: 'content',
+      digest,
+      sizeBytes: bytes.length,
+      range: undefined,
+      cancel: () => {},
+      writeTo: async (sink) => {
+        for (const part of parts) {
+          // Overwritten when it is taken, as memory that is reused.
+          const lent = Buffer.from(part);
+          await new Promise<void>((resolve, reject) => {
+            sink.write(lent, (error) => (error ? reject(error) : resolve()));
+          });
+          lent.fill(0xdb);
+          taken += 1;
+        }
+      },
+    };
+    const ingest = checkOnlyIngest(digest);
+    const download = new BlobDownload({ digest, name: 'app', content, ingest, lingerMs: 60_000 });
+    return { download, bytes, taken: () => taken };
+  }
+
+  /** A client that takes one chunk each time it is told to, with what it has received. */
+  function steppingSink() {
+    const received: Buffer[] = [];
+    const waiting: (() => void)[] = [];
+    const sink = new Writable({
+      highWaterMark: 1,
+      write: (chunk: Buffer, _, done) => {
+        waiting.push(() => {
+          received.push(Buffer.from(chunk));
+          done();
+        });
+      },
+    });
+    return { sink, waiting, step: () => waiting.shift()?.(), received: () => Buffer.concat(received) };
+  }
+
+  test('waits for its slowest client with each part, and all clients get every byte', async () => {
+    const { download, bytes, taken } = await unstored([1, 2, 3].map(() => randomBytes(MIB)));
+    const [slow, quick] = [steppingSink(), countingSink()];
+    const reads = [slow.sink, quick.sink].map((sink) => download.open(undefined).writeTo(sink));
+    // The last byte waits for the digest.
+    for (const [at, quickBytes] of [MIB, 2 * MIB, 3 * MIB - 1].entries()) {
+      await expect.poll(() => [quick.bytes(), slow.waiting.length]).toEqual([quickBytes, 1]);
+      expect(taken()).toBe(at);
+      slow.step();
+    }
+    await expect.poll(() => slow.waiting.length).toBe(1);
+    slow.step();
+    await Promise.all(reads);
+    expect(slow.received().equals(bytes)).toBe(true);
+    expect(quick.bytes()).toBe(bytes.length);
+    expect(await download.finished).toBeUndefined();
+  });
+
+  test('goes on for the others when its slowest client leaves', async () => {
+    const { download, bytes } = await unstored([1, 2, 3].map(() => randomBytes(MIB)));
+    const [slow, quick] = [steppingSink(), countingSink()];
+    const [leaving, staying] = [slow.sink, quick.sink].map((sink) => download.open(undefined).writeTo(sink));
+    await expect.poll(() => slow.waiting.length).toBe(1);
+    slow.sink.destroy();
+    await expect(leaving).rejects.toThrow('the reader has left');
+    await staying;
+    expect(quick.bytes()).toBe(bytes.length);
   });
 });
 

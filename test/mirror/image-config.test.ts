@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { readEnvironment } from '../../src/mirror/documents/configuration.ts';
+import { readEnvironment, readStatedPlatform } from '../../src/mirror/documents/configuration.ts';
 import {
   createEnvironmentReader,
   fetchImageConfig,
@@ -183,4 +183,38 @@ test('an image without demands costs 256 characters and its key', async () => {
   expect(reads).toBe(most + 1);
   await demandsOf(APP, of(1), {});
   expect(reads).toBe(most + 2);
+});
+
+test('a configuration is fetched where its registry redirects to, not left out', async () => {
+  const bytes = Buffer.from(JSON.stringify(GPU));
+  const digest = next.putBlob(bytes);
+  const { blob } = next;
+  next.blob = async (...asked) =>
+    asked[2]?.follow ? blob(...asked) : { kind: 'redirect', location: 'https://cdn.test/x' };
+  const config = { mediaType: MEDIA_TYPE.ociConfig, digest, sizeBytes: bytes.length };
+  expect((await fetchImageConfig(next, APP, config, {}))?.bytes).toEqual(bytes);
+});
+
+test.each([
+  [
+    { os: 'linux', architecture: 'arm', variant: 'v7' },
+    { os: 'linux', architecture: 'arm', variant: 'v7' },
+  ],
+  [
+    { os: 'linux', architecture: 'arm', variant: '' },
+    { os: 'linux', architecture: 'arm' },
+  ],
+  [
+    { os: 'linux', architecture: 'arm', variant: 7 },
+    { os: 'linux', architecture: 'arm' },
+  ],
+  [
+    { os: 'linux', architecture: 'arm' },
+    { os: 'linux', architecture: 'arm' },
+  ],
+  [{ os: 'linux' }, undefined],
+  [{ os: 7, architecture: 'arm' }, undefined],
+])('a configuration with %j states the platform %j', (config, platform) => {
+  const source = { bytes: Buffer.from(JSON.stringify(config)), mediaType: MEDIA_TYPE.ociConfig };
+  expect(readStatedPlatform(source)).toEqual(platform);
 });

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { profileOfFeatures } from '../../src/host/assumed-features.ts';
 import { tailored } from '../../src/mirror/tailored.ts';
@@ -28,6 +29,15 @@ function holdAll(upstream: FakeRegistry) {
     await inner(call);
   };
   return () => open();
+}
+
+/** Something that waits until it is opened. */
+function gate() {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { open: () => open(), opened };
 }
 
 const PARTITIONS: readonly (Access | undefined)[] = [
@@ -84,6 +94,44 @@ describe('two partitions that request at the same time, or one shortly after the
     await Promise.all(asked);
     const vouched = upstream.calls.map(({ options }) => options.access?.partition);
     expect(new Set(vouched)).toEqual(new Set(PARTITIONS.map((access) => access?.partition)));
+  });
+
+  test('leave the download of the other when their own ends: later requests join it', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const bytes = randomBytes(3_000_000);
+    const digest = upstream.putBlob(bytes);
+    const { blob } = upstream;
+    const gates = Object.fromEntries(
+      ['site-lab', 'site-hall', 'lab breaks off', 'hall sends'].map((name) => [name, gate()]),
+    );
+    const passed = (name: string) => gates[name]?.opened;
+    const asked: string[] = [];
+    upstream.blob = async (from, of, options) => {
+      const partition = options?.access?.partition ?? '';
+      asked.push(partition);
+      await passed(partition);
+      const content = await blob(from, of, options);
+      if (content.kind !== 'content') return content;
+      const writeTo = async (sink: Writable) => {
+        if (partition === 'site-hall') return passed('hall sends')?.then(() => content.writeTo(sink));
+        await passed('lab breaks off');
+        throw new RegistryError('UNAVAILABLE', 'broke off');
+      };
+      return { ...content, writeTo };
+    };
+    const open = (partition: string) => cache.blob(app, digest, { access: { partition } });
+    const openings = [open('site-lab'), open('site-hall')] as const;
+    await expect.poll(() => asked).toHaveLength(2);
+    gates['site-lab']?.open();
+    const lab = readBlob(await openings[0]);
+    gates['site-hall']?.open();
+    const hall = readBlob(await openings[1]);
+    gates['lab breaks off']?.open();
+    await expect(lab).rejects.toThrow('broke off');
+    const later = readBlob(await open('site-hall'));
+    gates['hall sends']?.open();
+    for (const read of [hall, later]) expect((await read).equals(bytes)).toBe(true);
+    expect(asked.toSorted()).toEqual(['site-hall', 'site-lab']);
   });
 
   test('never share an assembled list', async () => {

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { virtual } from '../../src/mirror/virtual.ts';
-import { digestOf } from '../../src/oci/digest.ts';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
 
 import { readDescriptor } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Tag } from '../../src/oci/reference.ts';
+import { ClientCredential } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { readList } from '../support/configuration.ts';
 import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
@@ -337,6 +338,47 @@ describe('virtual()', () => {
     await expect(registry.resolve(BENCH, reference, { beforePush: true })).rejects.toMatchObject({
       status: 404,
     });
+  });
+
+  test('a list’s index by its digest is not given to a client’s own login that the registry refuses meanwhile', async () => {
+    const { next, registry } = stand();
+    putImage(next, 'generic', 'generic');
+    const own = { partition: 'ann', credential: new ClientCredential(BENCH.host, 'Basic YTph') };
+    const accesses = [own, { partition: 'site' }, undefined];
+    const digests = [];
+    for (const access of accesses) {
+      digests.push((await registry.manifest(BENCH, tagged('latest'), { access })).digest);
+    }
+    next.before = ({ options: { access } }) => {
+      if (access?.partition === 'ann') throw new RegistryError('DENIED', 'revoked');
+    };
+    const [digest] = digests as [Digest];
+    const asked = accesses.map((access) => registry.manifest(BENCH, { kind: 'digest', digest }, { access }));
+    expect((await Promise.allSettled(asked)).map(({ status }) => status)).toEqual([
+      'rejected',
+      'fulfilled',
+      'fulfilled',
+    ]);
+  });
+
+  test('a member whose name the tag makes invalid is reported and left out', async () => {
+    const { next } = stand();
+    putImage(next, 'generic', 'generic');
+    const spec = readList({
+      image: 'docker.io/qnib/bench',
+      tags: ['*'],
+      manifests: [
+        { image: 'docker.io/qnib/plain-featuretest:x{tag}', platform: AMD64 },
+        { image: 'docker.io/qnib/plain-featuretest:generic', platform: AMD64 },
+      ],
+    });
+    const missing: unknown[] = [];
+    const onMissing = (_: string, one: unknown) => void missing.push(one);
+    const registry = virtual({ next, catalog: () => [spec], now: () => 0, onMissing });
+    const longest = 'v'.repeat(128);
+    expect(await entriesOf(registry, longest)).toHaveLength(1);
+    const image = `docker.io/qnib/plain-featuretest:x${longest}`;
+    expect(missing).toEqual([{ image, reason: 'is not an image name', isUnknown: true }]);
   });
 
   test('what a list is now is written down for the next process', async () => {
