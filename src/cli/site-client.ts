@@ -1,3 +1,4 @@
+import { containsLogin } from '../lib/address.ts';
 import { MACHINES_PATH, type MachineList, readMachineList } from '../site/machine-list.ts';
 import { basicAuthorization } from '../upstream/auth/credentials.ts';
 import { fromNetworkError } from '../upstream/errors.ts';
@@ -24,7 +25,7 @@ export function readSiteAddress(text: string): SiteAddress {
   const isLoopback = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/.test(text);
   const written = /^https?:\/\//.test(text) ? text : `${isLoopback ? 'http' : 'https'}://${text}`;
   const url = URL.canParse(written) ? new URL(written) : undefined;
-  if (url === undefined || url.username !== '' || url.pathname !== '/' || url.search !== '') {
+  if (url === undefined || containsLogin(url) || url.pathname !== '/' || url.search !== '') {
     throw new UserError(`“${text}” is not a site`, {
       nextStep: 'Write HOST[:PORT] or https://HOST[:PORT].',
       exitStatus: 2,

@@ -119,6 +119,11 @@ export function portOf(url: URL): number {
   return url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
 }
 
+/** True when a URL names a user or a password. */
+export function containsLogin({ username, password }: URL): boolean {
+  return username !== '' || password !== '';
+}
+
 /** The host of a URL in the form that sockets take: IPv6 without brackets. */
 export function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '').toLowerCase();

@@ -1,5 +1,13 @@
 import { Transform, type Writable } from 'node:stream';
-import { hostOf, portOf, resolveReference, targetOf, type WebLocation, withQuery } from '../lib/address.ts';
+import {
+  containsLogin,
+  hostOf,
+  portOf,
+  resolveReference,
+  targetOf,
+  type WebLocation,
+  withQuery,
+} from '../lib/address.ts';
 import { type Digest, digestOf, parseDigest } from '../oci/digest.ts';
 import {
   formatManifestReference,
@@ -17,7 +25,7 @@ import { createTokenCache, pushScopeOf } from './auth/token.ts';
 import { type Connection, connectTo, type UpstreamOptions } from './client.ts';
 import { isListed, ping } from './endpoint.ts';
 import { fromNetworkError, isAbort, pushFailure } from './errors.ts';
-import { drain, isRedirect, locationOf } from './http/reply.ts';
+import { drain, isRedirect, locationOf, RedirectError } from './http/reply.ts';
 import { type Outgoing, type Reply, USER_AGENT } from './http/transport.ts';
 import { createResolvers } from './net/resolver.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS } from './settings.ts';
@@ -97,12 +105,8 @@ async function sendFollowing(
     if (!isRedirect(reply)) return reply;
     const location = locationOf(reply);
     drain(reply);
-    if (hop === HOPS_MAX) {
-      throw new RegistryError(
-        'UNAVAILABLE',
-        `${host.root.host} redirected ${what} more than ${HOPS_MAX} times`,
-      );
-    }
+    if (hop === HOPS_MAX)
+      throw new RedirectError(`${host.root.host} redirected ${what} more than ${HOPS_MAX} times`);
     ({ url, target } = location);
   }
 }
@@ -144,7 +148,7 @@ function streamOf(write: BlobToPublish['write']): Transform {
 export async function reachableLocation(host: PushHost, said: WebLocation): Promise<WebLocation> {
   if (said.url.origin === host.root.origin) return said;
   const leavesTls = host.root.protocol === 'https:' && said.url.protocol !== 'https:';
-  const isSound = /^https?:$/.test(said.url.protocol) && said.url.username === '' && !leavesTls;
+  const isSound = /^https?:$/.test(said.url.protocol) && !containsLogin(said.url) && !leavesTls;
   if (isSound && (await host.reaches(said.url))) return said;
   return { url: host.root, target: said.target };
 }

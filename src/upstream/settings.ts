@@ -1,3 +1,4 @@
+import { containsLogin } from '../lib/address.ts';
 import { DOCKER_HUB, type SourceHost } from '../oci/reference.ts';
 
 /** Files for TLS with one host, in PEM format. */
@@ -93,7 +94,7 @@ export function apiRootOf(url: string): URL {
   if (parsed === undefined || !/^https?:$/.test(parsed.protocol)) {
     throw new TypeError(`upstream URL ${url} is not of the form https://HOST[:PORT][/PATH]`);
   }
-  if (parsed.username !== '' || parsed.password !== '') {
+  if (containsLogin(parsed)) {
     throw new TypeError(`upstream URL of ${parsed.host} contains a login: move it to the credentials`);
   }
   // Tested in the text, because a parsed URL does not show an empty query or fragment.

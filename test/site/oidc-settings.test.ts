@@ -18,6 +18,7 @@ test.each([
   ['http://127.example.org', false],
   ['ftp://127.0.0.1', false],
   ['https://user@id.example.org', false],
+  ['https://:secret@id.example.org', false],
   ['https://id.example.org?realm=lab', false],
   ['https://id.example.org#lab', false],
   ['id.example.org', false],

@@ -53,8 +53,12 @@ describe('fault 26: garbage challenge', () => {
 });
 
 describe('fault 26: garbage challenge', () => {
-  test('a realm that is not a URL is refused without a request to it', async () => {
-    const challenge = 'Bearer realm="http://127.0.0.1/';
+  test.each([
+    ['is not a URL', 'Bearer realm="http://127.0.0.1/'],
+    ['is of another protocol', 'Bearer realm="ftp://127.0.0.1/"'],
+    ['contains a user', 'Bearer realm="http://ann@127.0.0.1/"'],
+    ['contains a password', 'Bearer realm="http://:secret@127.0.0.1/"'],
+  ])('a realm that %s is refused without a request to it', async (_, challenge) => {
     const server = closing(
       await startServer(
         (_, response) => void response.writeHead(401, { 'www-authenticate': challenge }).end(),

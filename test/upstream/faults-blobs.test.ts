@@ -250,6 +250,40 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       await expect(upstream.blob(app, digest, { range })).rejects.toThrow('another part');
     });
 
+    test.each([
+      ['of fewer bytes than its Content-Range says', [100_000, 100_099, SIZE], 99, /valid Content-Range/],
+      ['of more bytes than its Content-Range says', [100_000, 100_099, SIZE], 101, /valid Content-Range/],
+      ['that ends beyond the blob', [100_000, 100_099, 100_099], 100, /valid Content-Range/],
+      ['that ends before it begins', [100_000, 99_999, SIZE], 0, /no such part/],
+      ['that ends a byte later than requested', [100_000, 100_100, SIZE], 101, /another part/],
+    ] as const)('a first part %s is refused', async (_, [first, last, whole], length, why) => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest } = await start(misdeeds);
+      misdeeds.push((_request, response) => {
+        const range = `bytes ${first}-${last}/${whole}`;
+        response
+          .writeHead(206, { 'content-length': length, 'content-range': range })
+          .end(randomBytes(length));
+      });
+      const range = { kind: 'from', first: 100_000, last: 100_099 } as const;
+      await expect(upstream.blob(app, digest, { range })).rejects.toThrow(why);
+    });
+
+    test.each([
+      ['a byte too long', SIZE - 101, SIZE - 1],
+      ['not the last bytes', SIZE - 101, SIZE - 2],
+    ])('the last 100 bytes of a blob are not taken from a part that is %s', async (_, first, last) => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes } = await start(misdeeds);
+      misdeeds.push((_request, response) => {
+        const part = bytes.subarray(first, last + 1);
+        const range = `bytes ${first}-${last}/${SIZE}`;
+        response.writeHead(206, { 'content-length': part.length, 'content-range': range }).end(part);
+      });
+      const range = { kind: 'suffix', length: 100 } as const;
+      await expect(upstream.blob(app, digest, { range })).rejects.toThrow('another part');
+    });
+
     test('a range of a blob is resumed too', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, ranges } = await start(misdeeds);

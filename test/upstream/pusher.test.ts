@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
-import { createPusher } from '../../src/upstream/pusher.ts';
+import { createPusher, type PushHost, reachableLocation } from '../../src/upstream/pusher.ts';
 import { type UpstreamSettings, upstreamAt } from '../../src/upstream/settings.ts';
 import { requireBasic } from '../support/guarded-registry.ts';
 import { type Handler, startServer } from '../support/hostile-registry.ts';
@@ -128,6 +128,43 @@ describe('fault 69: a push with redirects or unusual answers', () => {
     });
     expect(await pusher.blob(app, blob)).toBe('uploaded');
     expect(writes()).toMatchObject([{ body: BYTES.toString() }]);
+  });
+});
+
+test('a manifest that the registry says it has stored under another digest fails', async () => {
+  const { pusher } = await registry((request, response) => {
+    if (!request.url?.includes('/manifests/')) return false;
+    response.writeHead(201, { 'docker-content-digest': DIGEST }).end();
+    return true;
+  });
+  await expect(pusher.manifest(app, tagged('v1'), MANIFEST)).rejects.toThrow('stored something else');
+});
+
+describe('the location where an upload continues', () => {
+  const at = (href: string) => {
+    const url = new URL(href);
+    return { url, target: `${url.pathname}${url.search}` };
+  };
+  test.each([
+    ['of the registry', 'https://registry.test', 'https://registry.test/up?a', 'https://registry.test/up?a'],
+    ['of another host', 'https://registry.test', 'https://other.test/up?a', 'https://other.test/up?a'],
+    [
+      'of another host without TLS before',
+      'http://registry.test',
+      'http://other.test/up',
+      'http://other.test/up',
+    ],
+    ['that leaves TLS', 'https://registry.test', 'http://registry.test/up?a', 'https://registry.test/up?a'],
+    ['with a login', 'https://registry.test', 'https://ann:x@other.test/up', 'https://registry.test/up'],
+    ['with a password', 'https://registry.test', 'https://:x@other.test/up', 'https://registry.test/up'],
+    ['of another protocol', 'http://registry.test', 'ftp://other.test/up', 'http://registry.test/up'],
+    ['that cannot be reached', 'https://registry.test', 'https://gone.test/up', 'https://registry.test/up'],
+  ])('%s at %s: %s is requested as %s', async (_, root, said, requested) => {
+    const reaches = async (url: URL) => url.hostname !== 'gone.test';
+    const host = { root: new URL(root), reaches } as Partial<PushHost> as PushHost;
+    const { url, target } = await reachableLocation(host, at(said));
+    expect(`${url.origin}${target}`).toBe(requested);
+    expect([url.username, url.password]).toEqual(['', '']);
   });
 });
 

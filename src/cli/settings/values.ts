@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { addressMatcher } from '../../lib/address.ts';
+import { addressMatcher, containsLogin } from '../../lib/address.ts';
 import { DURATION, parseDuration } from '../../lib/duration.ts';
 import { checking, reading, shown, Text } from '../../lib/schema.ts';
 
@@ -210,7 +210,7 @@ export const SiteUrl = v.pipe(
 function parseWebhookUrl(value: string): string | undefined {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   const isPlain = url !== undefined && /^https?:$/.test(url.protocol) && url.hash === '';
-  return isPlain && url.username === '' && url.password === '' ? url.href : undefined;
+  return isPlain && !containsLogin(url) ? url.href : undefined;
 }
 
 /** A URL without user and password: `https://ci.example.org/hooks/metahub`. */

@@ -1,12 +1,12 @@
 import * as v from 'valibot';
-import { isLoopback } from '../../lib/address.ts';
+import { containsLogin, isLoopback } from '../../lib/address.ts';
 import { choice, combining, fields, mapOf, oneOrMore, reading, shown, Text } from '../../lib/schema.ts';
 import { ACCOUNT_ROLES, AccountName, NAME } from '../account.ts';
 
 /** Checks an issuer; accepts plain HTTP on loopback only. Returns it unchanged. */
 export function readIssuer(value: string): string | undefined {
   const url = URL.canParse(value) ? new URL(value) : undefined;
-  if (url === undefined || url.username !== '' || url.search !== '' || url.hash !== '') return undefined;
+  if (url === undefined || containsLogin(url) || url.search !== '' || url.hash !== '') return undefined;
   const isPrivate = url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname));
   return isPrivate ? value : undefined;
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { formatLocation, resolveReference, type WebLocation } from '../../lib/address.ts';
+import { containsLogin, formatLocation, resolveReference, type WebLocation } from '../../lib/address.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts';
 import type { Access } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
@@ -46,7 +46,7 @@ export interface AuthorizerOptions {
 function realmOf({ parameters }: Challenge, asker: URL): WebLocation {
   const text = parameters.get('realm') ?? '';
   const realm = URL.canParse(text) ? resolveReference(text, { url: asker, target: '/' }) : undefined;
-  if (realm === undefined || !/^https?:$/.test(realm.url.protocol) || realm.url.username !== '') {
+  if (realm === undefined || !/^https?:$/.test(realm.url.protocol) || containsLogin(realm.url)) {
     throw new RegistryError('UNAVAILABLE', `${asker.host} names a token service that is not a URL`);
   }
   if (asker.protocol === 'https:' && realm.url.protocol === 'http:') {

@@ -1,4 +1,4 @@
-import { resolveReference, type WebLocation } from '../../lib/address.ts';
+import { containsLogin, resolveReference, type WebLocation } from '../../lib/address.ts';
 import { FairBudget, NO_SHARE, type Share } from '../../lib/fair-budget.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 
@@ -33,9 +33,9 @@ export function locationOf({ headers, url, target, status, body }: Reply): WebLo
     return new RedirectError(`${url.host} answered ${status} with a redirect that ${why}`);
   };
   if (location === undefined) throw refuse('leads nowhere');
-  const { protocol, username, password } = location.url;
+  const { protocol } = location.url;
   if (!/^https?:$/.test(protocol)) throw refuse(`leads to ${protocol}`);
-  if (username !== '' || password !== '') throw refuse('contains a login');
+  if (containsLogin(location.url)) throw refuse('contains a login');
   if (url.protocol === 'https:' && protocol === 'http:') throw refuse('leaves https for http');
   return location;
 }
