@@ -82,6 +82,44 @@ describe('a stored manifest', () => {
   });
 });
 
+describe('the memory of manifests', () => {
+  const provenance = { repository: app, access: undefined };
+  /** With the 256 bytes that each costs besides its bytes, these two take 32 MiB. */
+  const [large, small] = [manifestOf(Buffer.alloc(32 * MIB - 2 * 256 - 100)), manifestOf(randomBytes(100))];
+  const more = manifestOf(Buffer.of(1));
+
+  test('holds 32 MiB; beyond that, those used longest ago are read from the disk', async () => {
+    const directory = await dataDirectory();
+    const { store } = await storeAt(directory);
+    /** True when it is found although its file has other bytes. */
+    const isInMemory = async ({ digest }: typeof small) => {
+      await writeFile(layoutOf(directory).blob(digest), 'other bytes');
+      return (await store.manifest(digest)) !== undefined;
+    };
+    for (const manifest of [large, small]) await store.keepManifest(manifest, provenance);
+    expect(await isInMemory(large)).toBe(true);
+    await store.keepManifest(more, provenance);
+    expect(await isInMemory(large)).toBe(true);
+    expect(await isInMemory(small)).toBe(false);
+  });
+
+  test('holds 32 MiB of those that cannot be written, and drops those used longest ago', async () => {
+    const directory = await dataDirectory();
+    const { store } = await storeAt(directory);
+    const { incoming } = layoutOf(directory);
+    await rm(incoming, { recursive: true });
+    await writeFile(incoming, 'no directory');
+    const found = async () => {
+      const all = await Promise.all([small, large].map(({ digest }) => store.manifest(digest)));
+      return all.map((one) => one !== undefined);
+    };
+    for (const manifest of [large, small]) await store.keepManifest(manifest, provenance);
+    expect(await found()).toEqual([true, true]);
+    await store.keepManifest(more, provenance);
+    expect(await found()).toEqual([false, true]);
+  });
+});
+
 test('a derived index is visible to a client’s own login only after a new check by the registry', async () => {
   const { store } = await storeAt(await dataDirectory());
   const manifest = manifestOf(randomBytes(100));
