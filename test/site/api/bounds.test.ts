@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { check } from '../../../src/lib/schema.ts';
+import { GROUP_RIGHTS } from '../../../src/site/api/resources.ts';
 import { basic, hashed } from '../../support/site.ts';
 import { type SiteAnswer, serveSite } from '../../support/site-server.ts';
 
@@ -57,13 +59,11 @@ describe('the management API takes', () => {
     expect(statuses).toEqual([201, 422]);
   });
 
-  test('patterns of a group up to 500, of those that may be pulled and of those that may be pushed', async () => {
-    const { send } = await site();
-    for (const kind of ['repositories', 'push']) {
-      const statusWith = async (count: number) =>
-        (await send('PUT', `/groups/${kind}${count}`, { [kind]: Array(count).fill('a/*') })).status;
-      expect([await statusWith(500), await statusWith(501)]).toEqual([201, 422]);
-    }
+  test.each(['repositories', 'push'])('patterns of a group up to 500: %s', (kind) => {
+    // By the schema, because a file of so many is read by a thread.
+    const isTaken = (count: number) =>
+      check<unknown>(GROUP_RIGHTS, { [kind]: Array(count).fill('a/*') }).output !== undefined;
+    expect([isTaken(500), isTaken(501)]).toEqual([true, false]);
   });
 
   test.each([[''], ['two\nlines'], ['two\rlines']])('no password %j', async (password) => {
