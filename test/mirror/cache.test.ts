@@ -196,6 +196,21 @@ describe('blobs in the cache', () => {
     expect(cancelled).toBe(cancellations);
   });
 
+  test('a redirect to a blob’s storage is passed on after one request, and counts as bypass', async () => {
+    const results: string[] = [];
+    const { upstream, cache } = await cacheAt(await dataDirectory(), {
+      onResult: (kind, result) => results.push(`${kind} ${result}`),
+    });
+    const redirect = { kind: 'redirect', location: 'https://cdn.test/x' } as const;
+    let requests = 0;
+    upstream.blob = async () => {
+      requests += 1;
+      return redirect;
+    };
+    expect(await cache.blob(app, upstream.putBlob(randomBytes(1000)))).toEqual(redirect);
+    expect([requests, results]).toEqual([1, ['blob bypass']]);
+  });
+
   test('a hundred concurrent clients cause one fetch', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(500_000);
