@@ -103,6 +103,15 @@ describe('the fast path for small blobs', () => {
     expect(comparable(one)).toEqual(comparable(other));
   });
 
+  test('forbids other caches to keep an answer where logins differ', async () => {
+    const { short, long, littlePath, longWays } = await bothWays({ isAllowedHost, hasLogins: true });
+    const one = await ask(short.port, littlePath);
+    expect(longWays()).toBe(0);
+    expect(one.status).toBe(200);
+    expect(one.headers['cache-control']).toMatch(/^private\b/);
+    expect(comparable(one)).toEqual(comparable(await ask(long.port, littlePath)));
+  });
+
   test('gives the same response for the blob’s own If-Range and If-None-Match', async () => {
     const { short, long, littlePath, littleDigest } = await bothWays({ isAllowedHost });
     for (const headers of [
