@@ -35,10 +35,14 @@ describe('mergeGaps()', () => {
     }
   });
 
-  test('keeps gaps with different wanted features or fits apart', () => {
-    const other: Gap = { ...GAP, wanted: ['cpu:zen5'] };
-    const refused: Gap = { ...GAP, fit: 'refused' };
-    expect(mergeGaps([[GAP, other], [refused]])).toHaveLength(3);
+  test.each<[string, Partial<Gap>]>([
+    ['images', { image: 'docker.io/qnib/other:latest' }],
+    ['fits', { fit: 'refused' }],
+    ['platforms', { platform: 'linux/arm64' }],
+    ['wanted features', { wanted: ['cpu:zen5'] }],
+  ])('keeps gaps with different %s apart', (_, difference) => {
+    const other: Gap = { ...GAP, ...difference };
+    expect(mergeGaps([[GAP], [other]])).toEqual([GAP, other]);
   });
 
   test('counts at most 64 hosts', () => {
