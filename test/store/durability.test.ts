@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
@@ -9,8 +10,8 @@ import { layoutOf } from '../../src/store/layout.ts';
 import { bundled } from '../support/bundled.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { describeWith } from '../support/required-programs.ts';
-import { dataDirectory, storeAt } from '../support/store.ts';
-import { repository } from '../support/upstream.ts';
+import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
+import { readBlob, repository } from '../support/upstream.ts';
 
 const CHILD = await bundled(new URL('../support/store-child.ts', import.meta.url));
 const provenance = { repository: repository('team/app'), access: undefined };
@@ -88,6 +89,19 @@ describe('the data directory', () => {
     for (const folder of [...folders, ...layout.blobDirectories]) {
       expect([folder, (await stat(folder)).mode & 0o777]).toEqual([folder, 0o700]);
     }
+  });
+
+  test('has mode 0600 for every file in it', async () => {
+    const directory = await dataDirectory();
+    const { cache, upstream } = await cacheAt(directory);
+    await readBlob(await cache.blob(repository('team/app'), upstream.putBlob(randomBytes(2e6))));
+    await cache.close();
+    const { root } = layoutOf(directory);
+    const names = await readdir(root, { recursive: true });
+    const paths = names.map((name) => join(root, name));
+    const files = paths.filter((path) => statSync(path).isFile());
+    expect(files).toContainEqual(expect.stringContaining('/blobs/sha256/'));
+    for (const file of files) expect([file, (await stat(file)).mode & 0o777]).toEqual([file, 0o600]);
   });
 
   test('loses the record and checksums of absent content only when the record is more than a minute old', async () => {
