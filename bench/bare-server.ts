@@ -37,7 +37,7 @@ function ranges(path: string, sizeText: string): RequestListener {
   return (req, res) => void send(req, res);
 }
 
-const READ_BYTES = 1024 * 1024;
+const READ_BYTES = 2 * 1024 * 1024;
 
 /**
  * Reads from an upstream over its own socket, hashes, writes to a file below `folder` if given, and sends the bytes

@@ -14,11 +14,11 @@ export interface BatchSinkOptions {
 }
 
 /** How many bytes may wait in memory while a batch is received. */
-const WAITING_MAX_BYTES = 1024 * 1024;
+const WAITING_MAX_BYTES = 2 * 1024 * 1024;
 /** After a batch smaller than this, more is collected for {@link COLLECT_MS}, because each batch has a fixed cost. */
-const BATCH_MIN_BYTES = 256 * 1024;
-const COLLECT_MS = 10;
-/** Collecting ends at this size: half of what pauses a source, so that the source continues meanwhile. */
+const BATCH_MIN_BYTES = 512 * 1024;
+const COLLECT_MS = 20;
+/** Collecting ends at this size: a quarter of what pauses a source, so that the source continues meanwhile. */
 const ENOUGH_BYTES = 512 * 1024;
 
 const sizeOf = (chunks: readonly Buffer[]) => chunks.reduce((sum, { length }) => sum + length, 0);

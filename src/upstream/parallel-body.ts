@@ -11,7 +11,7 @@ const TRIES_MAX = 3;
 /** Buffered bytes are delivered in slices of this size. */
 const SLICE_BYTES = 256 * 1024;
 /** At this many bytes that the reader has not released, delivery pauses. */
-const HIGH_WATER_BYTES = 1024 * 1024;
+const HIGH_WATER_BYTES = 2 * 1024 * 1024;
 
 export interface ParallelOptions {
   /** The response to the first range. */

@@ -67,9 +67,9 @@ test('a part that a client never took no longer counts when the client has left'
   expect(large.mayRelay()).toBe(true);
 });
 
-test('a sink of batches stops its source when one MiB waits', () => {
+test('a sink of batches stops its source when two MiB wait', () => {
   const sink = createBatchSink({ receive: () => new Promise(() => {}), isComplete: () => false });
   const MIB = 1024 * 1024;
-  expect(sink.write(Buffer.alloc(MIB - 1))).toBe(true);
+  expect(sink.write(Buffer.alloc(2 * MIB - 1))).toBe(true);
   expect(sink.write(Buffer.alloc(1))).toBe(false);
 });

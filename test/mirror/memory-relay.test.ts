@@ -231,7 +231,7 @@ describe('createBatchSink()', () => {
   });
 
   test.each([
-    ['a batch of 256 KiB', MIB / 4, () => false],
+    ['a batch of 512 KiB', MIB / 2, () => false],
     ['what completes the blob', 1000, () => true],
   ])('waits for nothing after %s', async (_, sizeBytes, isComplete) => {
     const { sink, write, batches, waits } = collecting(isComplete);

@@ -18,18 +18,20 @@ export interface SlabPool {
   readonly usage: () => { readonly usedBytes: number; readonly keptBytes: number };
 }
 
-const SLAB_BYTES = 1024 * 1024;
+const MIB = 1024 * 1024;
+/** Read at once, because each read costs as much CPU time in JavaScript as hashing some 200 KiB. */
+const SLAB_BYTES = 2 * MIB;
 /**
  * The size of the next slab, by the bytes in use: smaller ones when many are in use, so that a thousand slow
  * readers do not cost a gigabyte. Not by the number of slabs, because a stream needs more of them the smaller
  * they are.
  */
 const SIZES: readonly (readonly [usedBytes: number, sizeBytes: number])[] = [
-  [28 * SLAB_BYTES, 64 * 1024],
-  [16 * SLAB_BYTES, 256 * 1024],
+  [28 * MIB, 64 * 1024],
+  [16 * MIB, 256 * 1024],
   [0, SLAB_BYTES],
 ];
-const KEPT_MAX_BYTES = 16 * SLAB_BYTES;
+const KEPT_MAX_BYTES = 16 * MIB;
 /** Reading into less is not worth a system call. */
 const ROOM_MIN_BYTES = 64 * 1024;
 
@@ -133,8 +135,8 @@ export class BrokenBodyError extends Error {
 export class StalledBodyError extends BrokenBodyError {}
 
 /** The source pauses at this many unreleased bytes, and resumes below the second number. */
-const HIGH_WATER_BYTES = 1024 * 1024;
-const LOW_WATER_BYTES = 256 * 1024;
+const HIGH_WATER_BYTES = 2 * MIB;
+const LOW_WATER_BYTES = 512 * 1024;
 /** A source has stalled when it delivers less than this in an idle window without being paused. */
 const WINDOW_MIN_BYTES = 16 * 1024;
 
