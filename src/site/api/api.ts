@@ -59,7 +59,7 @@ function expectationOf({ headers }: IncomingMessage, { isEdit, isPut }: ApiOpera
     });
   return (resource) => {
     const tag = resource && entityTagOf(jsonText(resource.body), resource.state);
-    if (isPut && tag !== undefined && matchesWeakly(ifNoneMatch, tag)) {
+    if (tag !== undefined && matchesWeakly(ifNoneMatch, tag)) {
       throw changed('the resource exists, which If-None-Match forbids');
     }
     if (isPut && tag !== undefined && ifMatch === undefined) throw ifMatchRequired();
