@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { toApiProblem } from '../../../src/site/api/api-problem.ts';
-import { readBytes } from '../../../src/site/api/request-body.ts';
+import { readBodyBy, readBytes } from '../../../src/site/api/request-body.ts';
+import { NEW_TOKEN } from '../../../src/site/api/resources.ts';
 import { listenOnLoopback } from '../../support/loopback.ts';
 import { afterTest } from '../../support/upstream.ts';
 
@@ -77,4 +78,49 @@ describe.each([
 test('a body whose Content-Length is too large is refused before a byte of it arrives', async () => {
   const head = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${BOUND + 1}\r\nExpect: 100-continue\r\n\r\n`;
   expect(await send(head)).toMatch(/^HTTP\/1\.1 413 /);
+});
+
+test('a client that expects 100-continue gets it before it sends a byte of the body, and then the answer', async () => {
+  // See https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1.
+  const headers = { expect: '100-continue', 'content-length': '10' };
+  const asked = request({ port: await bodyServer(), host: '127.0.0.1', method: 'POST', headers });
+  const answered = once(asked, 'response');
+  asked.flushHeaders();
+  await once(asked, 'continue');
+  asked.end('a'.repeat(10));
+  const [response] = await answered;
+  expect([response.statusCode, await response.setEncoding('latin1').toArray()]).toEqual([200, ['10\n']]);
+});
+
+describe('the detail of a body of another form', () => {
+  const detailOf = (written: unknown) => {
+    try {
+      return readBodyBy(NEW_TOKEN, written);
+    } catch (error) {
+      return JSON.parse(JSON.stringify(toApiProblem(error)));
+    }
+  };
+
+  test.each([
+    ['/push', { name: 'a', push: 1 }],
+    ['/repositories/1', { name: 'a', repositories: ['a/*', '!'] }],
+    ['/a~1b', { name: 'a', 'a/b': 1 }],
+  ])('is the only wrong part: %s', (pointer, written) => {
+    const { detail, errors } = detailOf(written);
+    expect(errors).toMatchObject([{ pointer }]);
+    expect(errors[0].detail).not.toBe('');
+    expect(detail).toBe(`${pointer} ${errors[0].detail}`);
+  });
+
+  test('has no pointer where the whole body is wrong', () => {
+    const { detail, errors } = detailOf([]);
+    expect(errors).toMatchObject([{ pointer: '' }]);
+    expect(detail).toBe(errors[0].detail);
+  });
+
+  test('is how many parts are wrong where there are several', () => {
+    const { detail, errors } = detailOf({ name: '', push: 1 });
+    expect(errors.map(({ pointer }: { pointer: string }) => pointer)).toEqual(['/name', '/push']);
+    expect(detail).toMatch(/^2 /);
+  });
 });
