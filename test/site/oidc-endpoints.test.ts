@@ -42,7 +42,7 @@ interface Site {
 async function site({ settings = {}, provider = {}, people = {}, find }: Site = {}) {
   const clock = { ms: START_MS };
   const audited: Record<string, unknown>[] = [];
-  const log: { readonly event: string; readonly fields: unknown }[] = [];
+  const log: { readonly level: string; readonly event: string; readonly fields: unknown }[] = [];
   const made: unknown[] = [];
   const identity = {
     ...{ account: ACCOUNT, login: ACCOUNT.user, password: { text: 'hash' } as PasswordHash, features: [] },
@@ -75,7 +75,7 @@ async function site({ settings = {}, provider = {}, people = {}, find }: Site = 
     } as unknown as PersonAccounts,
     clientAddress: (address) => address,
     audit: (entry) => void audited.push({ ...entry }),
-    log: (_level, event, _message, fields) => void log.push({ event, fields }),
+    log: (level, event, _message, fields) => void log.push({ level, event, fields }),
   });
   const server = createServer((request, response) =>
     handlers.get((request.url ?? '').split('?')[0] ?? '')?.(request, response),
@@ -134,7 +134,11 @@ describe('the beginning of a login', () => {
       { errors: [{ code: 'UNAVAILABLE', message: 'the OpenID provider does not answer: try again later' }] },
     ]);
     expect(log).toEqual([
-      { event: 'oidc-provider-fails', fields: { issuer: ISSUER, reason: 'connection refused' } },
+      {
+        level: 'warning',
+        event: 'oidc-provider-fails',
+        fields: { issuer: ISSUER, reason: 'connection refused' },
+      },
     ]);
     expect(refusals()).toEqual([['internal', undefined]]);
   });
@@ -213,7 +217,7 @@ describe('the end of a login', () => {
     const { status, document } = await callback();
     expect([status, document]).toEqual([403, refused('there is no valid login at the provider')]);
     expect(log).toEqual([
-      { event: 'oidc-login-failed', fields: { issuer: ISSUER, code, reason: 'the reason' } },
+      { level: 'notice', event: 'oidc-login-failed', fields: { issuer: ISSUER, code, reason: 'the reason' } },
     ]);
     expect(refusals()).toEqual([['no-valid-login', undefined]]);
   });
@@ -269,7 +273,11 @@ describe('the end of a login', () => {
       { errors: [{ code: 'UNAVAILABLE', message: 'MetaHub cannot write the account: try again later' }] },
     ]);
     expect(log).toEqual([
-      { event: 'oidc-account-failed', fields: { account: ACCOUNT.user, reason: 'cannot write' } },
+      {
+        level: 'warning',
+        event: 'oidc-account-failed',
+        fields: { account: ACCOUNT.user, reason: 'cannot write' },
+      },
     ]);
     expect(refusals()).toEqual([['internal', undefined]]);
   });
@@ -284,7 +292,9 @@ describe('the end of a login', () => {
     });
     const { status, document } = await callback();
     expect([status, document]).toMatchObject([500, { errors: [{ message: 'the login failed' }] }]);
-    expect(log).toEqual([{ event: 'endpoint-failed', fields: { reason: 'Error: the secret reason' } }]);
+    expect(log).toEqual([
+      { level: 'error', event: 'endpoint-failed', fields: { reason: 'Error: the secret reason' } },
+    ]);
   });
 });
 

@@ -26,10 +26,12 @@ async function provider(
   alg = 'ES256',
   options: Partial<OidcProviderOptions['settings']> = {},
   more: object = {},
+  client: Pick<OidcProviderOptions, 'secret'> = { secret: 'secret' },
 ) {
   const { privateKey, publicKey } = keyOf(alg);
   const { kty, n, e, crv, x, y } = await exportJWK(publicKey);
   const asked: string[] = [];
+  const redeemed: RequestInit[] = [];
   const state = { isDown: false };
   const opened = new OidcProvider({
     settings: {
@@ -39,10 +41,14 @@ async function provider(
       scopes: ['openid', 'email'],
       ...options,
     },
-    secret: 'secret',
+    ...client,
     redirectUri: 'https://hub.example.org/login/callback',
-    fetch: async (url) => {
+    fetch: async (url, request) => {
       asked.push(url);
+      if (url.endsWith('/token')) {
+        redeemed.push(request);
+        return Response.json({ error: 'invalid_grant' }, { status: 400 });
+      }
       if (state.isDown) throw new Error('connection refused');
       return Response.json(
         url.endsWith('/jwks')
@@ -61,7 +67,7 @@ async function provider(
   const claims = (): JWTPayload => ({ iss: ISSUER, aud: 'cli', sub: 's', iat: nowS(), exp: nowS() + 300 });
   const tokenWith = (changed: JWTPayload = {}) =>
     new SignJWT({ ...claims(), ...changed }).setProtectedHeader({ alg, kid: 'k' }).sign(privateKey);
-  return { provider: opened, asked, state, tokenWith, claims };
+  return { provider: opened, asked, redeemed, state, tokenWith, claims };
 }
 
 describe('verify()', () => {
@@ -137,6 +143,24 @@ describe('begin()', () => {
     expect(new Set(secrets).size).toBe(6);
     for (const secret of secrets) expect(secret).toMatch(/^[\w-]{43}$/);
   });
+});
+
+// RFC 6749, sections 2.3.1 and 4.1.3, and RFC 7636, section 4.5
+test.each([
+  ['a client with a secret', 'secret', `Basic ${btoa('site:secret')}`, null],
+  ['a public client', undefined, null, 'site'],
+])('finish() redeems the code as %s', async (_, secret, authorization, id) => {
+  const { provider: oidc, redeemed } = await provider('ES256', {}, {}, { secret });
+  const { pending } = await oidc.begin();
+  const finished = oidc.finish(`code=c&state=${pending.state}`, pending);
+  await expect(finished).rejects.toMatchObject({ error: 'invalid_grant' });
+  expect(redeemed).toHaveLength(1);
+  expect(new Headers(redeemed[0]?.headers).get('authorization')).toBe(authorization);
+  const form = new URLSearchParams(String(redeemed[0]?.body));
+  expect(form.get('client_id')).toBe(id);
+  expect([form.get('grant_type'), form.get('code'), form.get('code_verifier')]).toEqual([
+    ...['authorization_code', 'c', pending.verifier],
+  ]);
 });
 
 describe('the discovery of a provider', () => {

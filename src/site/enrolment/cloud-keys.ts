@@ -48,7 +48,8 @@ function* writtenCertificates(text: string): Generator<WrittenKey> {
 function* writtenKeySet(text: string, file: string): Generator<WrittenKey> {
   const { content, placeOf } = openJson(file, text);
   const { success, output } = v.safeParse(KEY_SET, content);
-  for (const [at, key] of success ? output.keys.entries() : []) {
+  if (!success) return;
+  for (const [at, key] of output.keys.entries()) {
     if (key.kty !== 'RSA') continue;
     yield {
       place: placeOf(['keys', at]),

@@ -85,6 +85,11 @@ describe('an instance', () => {
     ['of another account first', [{ ...RULE, accounts: ['a'] }, RULE], machine()],
     // The rule that fits decides: a later one does not make the identity younger.
     ['that is too strict first', [{ ...RULE, maxAge: '0m' }, RULE], 'old-identity'],
+    [
+      'of another cloud with the same keys first',
+      [{ ...RULE, cloud: 'azure', types: { '*': 'x' } }, RULE],
+      machine(),
+    ],
     ['of which there are none', [], 'unsigned-identity'],
   ])('has rules %s', async (_, rules, expected) => {
     const pendingTime = new Date(NOW_MS - 1).toISOString();

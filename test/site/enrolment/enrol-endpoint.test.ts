@@ -110,6 +110,33 @@ enrolments: [{ name: n1, type: gpu, sha256: "${sha256}", expires: 2023-11-15T00:
     expect(refused.map(({ fields }) => fields['reason'])).toEqual(expected);
   });
 
+  test.each([
+    ['gpu', 'lab-gpu', 'cpu:zen4'],
+    ['cpu', 'nodes', 'cpu:zen5'],
+  ])('for the type %s opens its login %s', async (type, login, feature) => {
+    const { text, sha256 } = createEnrolmentSecret();
+    const { ask, admit, featuresOf } = await serveSite({
+      'lab.yaml': `user: lab\npassword: "${await hashed('lab')}"\ntypes:
+  - { name: gpu, features: [cpu:zen4] }
+  - { name: cpu, features: [cpu:zen5], login: nodes }
+enrolments: [{ name: n1, type: ${type}, sha256: "${sha256}", expires: 2023-11-15T00:00:00Z }]\n`,
+    });
+    const answer = await (await ask('/site/enrol', { method: 'POST', json: { token: text } })).json();
+    expect(answer.login).toBe(login);
+    expect(featuresOf(await admit(basic(login, answer.token), 'lab/bench'))).toContain(feature);
+  });
+
+  test.each([
+    ['of an unknown secret', 'POST', { token: `metahub_enrol_${'A'.repeat(43)}` }, 403, 'DENIED'],
+    ['of a cloud that the site does not know', 'POST', { gcp: 'x' }, 403, 'DENIED'],
+    ['of another body', 'POST', { secret: 'x' }, 400, 'UNSUPPORTED'],
+    ['by another method', 'PUT', undefined, 405, 'UNSUPPORTED'],
+  ])('%s is refused with the code of the registry API', async (_, method, json, status, code) => {
+    const { ask } = await site();
+    const answer = await ask('/site/enrol', { method, json });
+    expect([answer.status, await answer.json()]).toMatchObject([status, { errors: [{ code }] }]);
+  });
+
   test.each([['metahub_enrol_'], [`metahub_enrol_${'A'.repeat(43)}`], ['qnib'], [''], [17], [null]])(
     'refuses the secret %j',
     async (token) => {

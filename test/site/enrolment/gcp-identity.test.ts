@@ -11,8 +11,9 @@ beforeAll(async () => {
 });
 
 /** Verifies a token that the cloud's own key signs by this algorithm. */
-async function verifiedWith(alg: string) {
-  const instance = { instance_id: '4567', instance_name: 'c3', project_id: 'lab', zone: 'europe-west4-a' };
+async function verifiedWith(alg: string, change: object = {}) {
+  const usual = { instance_id: '4567', instance_name: 'c3', project_id: 'lab', zone: 'europe-west4-a' };
+  const instance = { ...usual, ...change };
   // The key's document leaves the algorithm open.
   const { alg: _, ...jwk } = await exportJWK(pair.publicKey);
   const privateKey = await importPKCS8(await exportPKCS8(pair.privateKey), alg);
@@ -40,3 +41,14 @@ test.each(['RS384', 'RS512', 'PS256'])(
     expect(await verifiedWith(alg)).toBeUndefined();
   },
 );
+
+test.each([
+  ['0', true],
+  ['1'.repeat(32), true],
+  ['1'.repeat(33), false],
+  ['', false],
+  ['4567/', false],
+  ['/4567', false],
+])('an instance ID has 1 to 32 digits: %j', async (id, isRead) => {
+  expect((await verifiedWith('RS256', { instance_id: id }))?.id).toBe(isRead ? id : undefined);
+});
