@@ -34,10 +34,11 @@ const SIGNATURES = new Set([
 ]);
 const BASIC_CONSTRAINTS = '2.5.29.19';
 /**
- * Critical extensions that this file, or OpenSSL for it, enforces (basic constraints, key usage). A
- * certificate with any other critical extension is not trusted.
+ * Critical extensions that this file, OpenSSL for it, or its caller enforces (basic constraints, key usage,
+ * subject alternative name). A certificate with any other critical extension is not trusted.
+ * @see https://www.rfc-editor.org/rfc/rfc5280#section-4.2
  */
-const OBEYED = new Set([BASIC_CONSTRAINTS, '2.5.29.15']);
+const OBEYED = new Set([BASIC_CONSTRAINTS, '2.5.29.15', '2.5.29.17']);
 
 const EXTENSION = new Sequence({
   value: [new ObjectIdentifier(), new Asn1Boolean({ optional: true }), new OctetString()],
@@ -99,11 +100,15 @@ function isValidAt({ validFrom, validTo }: X509Certificate, nowMs: number): bool
   return Date.parse(validFrom) <= nowMs && nowMs <= Date.parse(validTo);
 }
 
+function hasUnknownConstraint(certificate: X509Certificate): boolean {
+  const extensions = fieldsOf(certificate)?.extensions;
+  return extensions?.some(({ id, isCritical }) => isCritical && !OBEYED.has(id)) ?? true;
+}
+
 /** Returns how many intermediates may stand below this authority; undefined: it may not issue certificates. */
 function pathLengthOf(authority: X509Certificate): number | undefined {
   const { extensions } = fieldsOf(authority) ?? { extensions: [] };
-  if (!authority.ca || extensions.some(({ id, isCritical }) => isCritical && !OBEYED.has(id)))
-    return undefined;
+  if (!authority.ca) return undefined;
   const constraints = extensions.find(({ id }) => id === BASIC_CONSTRAINTS)?.value.getValue();
   if (constraints === undefined) return undefined;
   const parts = readAsn1(new Uint8Array(constraints), CONSTRAINTS);
@@ -135,7 +140,7 @@ function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): bool
  */
 export function isTrusted(certificate: X509Certificate, authorities: Authorities, nowMs: number): boolean {
   function leadsToRoot(one: X509Certificate, below: number): boolean {
-    if (!isValidAt(one, nowMs) || !isStrong(one.publicKey)) return false;
+    if (!isValidAt(one, nowMs) || !isStrong(one.publicKey) || hasUnknownConstraint(one)) return false;
     if (authorities.roots.some((root) => isValidAt(root, nowMs) && isIssuedBy(one, root))) return true;
     if (below === INTERMEDIATES_MAX) return false;
     return authorities.intermediates.some((issuer) => {

@@ -87,6 +87,21 @@ test.each<[string, Partial<CertificatePlan>]>([
   expect(await below(plan)).toBe(false);
 });
 
+test('a critical extension is obeyed or refused at every place of a chain', async () => {
+  const withUnknown = (extensions: readonly string[], how = '') => [
+    ...extensions,
+    `1.2.3.4=${how}ASN1:UTF8String:unknown`,
+  ];
+  const ofLeaf = async (extensions: readonly string[]) =>
+    trusts(await openssl.make({ issuer: root, extensions }), []);
+  expect(await below({ extensions: withUnknown(AUTHORITY) })).toBe(true);
+  expect(await below({ extensions: withUnknown(AUTHORITY, 'critical,') })).toBe(false);
+  expect(await ofLeaf(withUnknown(LEAF))).toBe(true);
+  expect(await ofLeaf(withUnknown(LEAF, 'critical,'))).toBe(false);
+  // Where the subject is empty, the name must be critical (RFC 5280, section 4.2.1.6).
+  expect(await ofLeaf(['subjectAltName=critical,DNS:metadata.azure.com'])).toBe(true);
+});
+
 test('the path length of an intermediate limits the chain below it', async () => {
   const ending = await openssl.make({
     issuer: root,
