@@ -72,7 +72,7 @@ const MESSAGE = new Sequence({
               idBlock: tagged(0),
               value: [new Repeated({ name: 'certificates', value: new Sequence() })],
             }),
-            new SetOf({ value: [SIGNER] }),
+            new SetOf({ name: 'signers', value: [SIGNER] }),
           ],
         }),
       ],
@@ -88,6 +88,8 @@ export function readSignedMessage(bytes: Uint8Array): SignedMessage | undefined 
   const parts = readAsn1(bytes, MESSAGE);
   const named = (name: string) => parts?.one(name, ObjectIdentifier)?.getValue();
   if (named('type') !== SIGNED_DATA || named('contentType') !== DATA) return undefined;
+  // The schema ignores what follows the first signer.
+  if (parts?.one('signers', SetOf)?.valueBlock.value.length !== 1) return undefined;
   const digest = DIGESTS[named('digest') ?? ''];
   const content = parts?.one('content', OctetString);
   const signature = parts?.one('signature', OctetString);
