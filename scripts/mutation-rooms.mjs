@@ -38,6 +38,8 @@ export const ROOMS = {
     mutate: ['src/site/enrolment/**/*.ts'],
     tests: 'test/site/enrolment/**/*.test.ts',
     least: EDGE,
+    // A site loads this room when a rule needs it. Without this, only the tests that open a site would run.
+    tables: true,
   },
   'site-oidc': { mutate: ['src/site/oidc/**/*.ts'], tests: 'test/site/{oidc,oidc-*}.test.ts', least: EDGE },
   'site-web': { mutate: ['src/site/web/**/*.ts'], tests: 'test/site/{web,web-*}.test.ts', least: EDGE },

@@ -112,6 +112,11 @@ describe('a document is refused', () => {
     ['metadata.azure.com.example.org'],
     ['metadata.azure.de'],
     ['management.azure.com'],
+    ['westeurope.evil.metadata.azure.com'],
+    ['west-europe.metadata.azure.com'],
+    ['.metadata.azure.com'],
+    ['metadata.azure.com.'],
+    ['metadataXazure.com'],
   ])('when its certificate is for %s', async (name) => {
     const signer = await keys.openssl.make({ issuer: keys.azure.intermediate, extensions: leafFor([name]) });
     expect(verified(await signed(undefined, signer))).toBeUndefined();
@@ -171,19 +176,6 @@ describe('a document is refused', () => {
     expect(verified(await signed(azureContent({ ...VM, ...change }, NONCE)))).toBeUndefined();
   });
 
-  test.each([
-    ['a VM ID', /"vmId":"(.*?)"/],
-    ['a subscription', /"subscriptionId":"(.*?)"/],
-    ['a time of creation', /"createdOn":"(.*?)"/],
-    ['an end', /"expiresOn":"(.*?)"/],
-  ])('when it has %s with more before or after it', async (_, member) => {
-    const written = azureContent(VM, NONCE);
-    const value = member.exec(written)?.[1] ?? '';
-    expect(value).not.toBe('');
-    for (const other of [`0${value}`, `${value}0`])
-      expect(verified(await signed(written.replace(value, other))), other).toBeUndefined();
-  });
-
   test('when its content is not JSON', async () => {
     expect(verified(await signed('nonce=1'))).toBeUndefined();
   });
@@ -223,39 +215,6 @@ describe('a document is refused', () => {
   });
 });
 
-describe('a CMS message', () => {
-  /** The message as `signed` makes it, with another object identifier in each place of this one. */
-  const readWith = async (from: string, to: string) => {
-    const [old, other] = [from, to].map((der) => Buffer.from(der, 'hex').toString('latin1'));
-    const bytes = Buffer.from(await signed(), 'base64').toString('latin1');
-    expect(bytes).toContain(old);
-    return readSignedMessage(Buffer.from(bytes.replaceAll(String(old), String(other)), 'latin1'));
-  };
-
-  // RFC 5754 (section 2) and RFC 8017 (appendix A.2.4)
-  test.each([
-    ['SHA-256', '0609608648016503040201', 'sha256'],
-    ['SHA-384', '0609608648016503040202', 'sha384'],
-    ['SHA-512', '0609608648016503040203', 'sha512'],
-    ['SHA-224', '0609608648016503040204', undefined],
-    ['SHA-256 with RSA', '06092a864886f70d01010b', 'sha256'],
-    ['SHA-384 with RSA', '06092a864886f70d01010c', 'sha384'],
-    ['SHA-512 with RSA', '06092a864886f70d01010d', 'sha512'],
-    ['SHA-1 with RSA', '06092a864886f70d010105', undefined],
-  ])('of %s has this digest, when it is strong enough', async (_, written, digest) => {
-    expect((await readWith('06092a864886f70d01010b', written))?.digest).toBe(digest);
-  });
-
-  // RFC 5652, sections 4 and 5.1
-  test.each([
-    ['enveloped data', '06092a864886f70d010702', '06092a864886f70d010703'],
-    ['signed digested data', '06092a864886f70d010701', '06092a864886f70d010705'],
-  ])('of %s is not read', async (_, from, to) => {
-    expect(await readWith(from, from)).toBeDefined();
-    expect(await readWith(from, to)).toBeUndefined();
-  });
-});
-
 test('a message with more certificates than a chain has is refused', async () => {
   const { root, intermediate, signer } = keys.azure;
   const others = await Promise.all([1, 2].map(() => keys.openssl.make({ extensions: [] })));
@@ -291,10 +250,20 @@ describe('a challenge', () => {
     expect(made(KEY, () => nowMs)).not.toBe(challenge);
     const other = createChallenges(KEY, () => nowMs);
     expect(other.sinceMs({ challenge, secret: SECRET })).toBe(1e12);
-    nowMs += 60_000;
-    expect(other.sinceMs({ challenge, secret: SECRET })).toBe(1e12);
-    nowMs += 1;
-    expect(other.sinceMs({ challenge, secret: SECRET })).toBeUndefined();
+    // The clock of another replica may be behind.
+    for (const [differenceMs, sinceMs] of [
+      ...([
+        [60_000, 1e12],
+        [60_001, undefined],
+      ] as const),
+      ...([
+        [-60_000, 1e12],
+        [-60_001, undefined],
+      ] as const),
+    ]) {
+      nowMs = 1e12 + differenceMs;
+      expect(other.sinceMs({ challenge, secret: SECRET }), `${differenceMs} ms`).toBe(sinceMs);
+    }
   });
 
   test('is not accepted when it is from another site, for another secret, or forged', () => {

@@ -1,10 +1,11 @@
 import { createPrivateKey, sign } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { check } from '../../../src/lib/schema.ts';
 import { createCloudCheck } from '../../../src/site/enrolment/cloud-identity.ts';
 import { CloudEnrolment, PRESENTED_IDENTITY } from '../../../src/site/enrolment/cloud-rules.ts';
+import { createAzureSigner } from '../../support/azure-signer.ts';
 import { selfSigned } from '../../support/certificates.ts';
 import { temporaryFolder } from '../../support/folder.ts';
 
@@ -20,10 +21,22 @@ beforeAll(async () => {
   key = await selfSigned('ec2.eu-central-1');
 });
 
+/** How AWS signs the document. */
+interface Signing {
+  readonly hash?: string;
+  /** The private key in PEM. */
+  readonly by?: string;
+  /** The certificates that the site has. */
+  readonly certificates?: string;
+  /** Changes the signature's base64. */
+  readonly written?: (signature: string) => string;
+}
+
 /** What a site with these rules says of an instance at noon. */
-async function verdictOn(rules: readonly object[], change: object = {}) {
+async function verdictOn(rules: readonly object[], change: object = {}, signing: Signing = {}) {
+  const { hash = 'sha256', by = key.key, certificates = key.cert, written = (text) => text } = signing;
   const keys = join(temporaryFolder(), 'aws.pem');
-  writeFileSync(keys, key.cert);
+  writeFileSync(keys, certificates);
   const read = rules.map((rule) => {
     const { output } = check(CloudEnrolment, { keys, ...rule });
     if (output === undefined) throw new Error('no rule');
@@ -33,7 +46,8 @@ async function verdictOn(rules: readonly object[], change: object = {}) {
     ...{ accountId: OWNER, instanceId: 'i-1234567890abcdef0', instanceType: 'c7i.xlarge' },
     ...{ region: 'eu-central-1', pendingTime: new Date(NOW_MS).toISOString(), ...change },
   });
-  const signature = sign('sha256', Buffer.from(document), createPrivateKey(key.key)).toString('base64');
+  const signed = sign(hash, Buffer.from(document), createPrivateKey(by));
+  const signature = written(signed.toString('base64'));
   const checks = createCloudCheck(read, {
     audience: 'https://hub.example.org',
     challengedMs: () => undefined,
@@ -74,6 +88,20 @@ describe('an instance', () => {
 
   test.each<[string, readonly object[], unknown]>([
     ['of another cloud', [{ ...RULE, cloud: 'gcp' }], 'unsigned-identity'],
+    // All rules name the same file of keys.
+    [
+      'of another cloud with the same keys',
+      [
+        { ...RULE, cloud: 'azure', types: { '*': 'x' } },
+        { ...RULE, accounts: ['a'] },
+      ],
+      'other-account-or-region',
+    ],
+    [
+      'of another cloud with the same keys first',
+      [{ ...RULE, cloud: 'azure', types: { '*': 'x' } }, RULE],
+      machine(),
+    ],
     [
       'without its type first',
       [
@@ -85,11 +113,6 @@ describe('an instance', () => {
     ['of another account first', [{ ...RULE, accounts: ['a'] }, RULE], machine()],
     // The rule that fits decides: a later one does not make the identity younger.
     ['that is too strict first', [{ ...RULE, maxAge: '0m' }, RULE], 'old-identity'],
-    [
-      'of another cloud with the same keys first',
-      [{ ...RULE, cloud: 'azure', types: { '*': 'x' } }, RULE],
-      machine(),
-    ],
     ['of which there are none', [], 'unsigned-identity'],
   ])('has rules %s', async (_, rules, expected) => {
     const pendingTime = new Date(NOW_MS - 1).toISOString();
@@ -103,6 +126,18 @@ describe('an instance', () => {
     ['an instance ID of 33 digits', { instanceId: `i-${'0'.repeat(33)}` }, false],
     ['an instance ID with more after it', { instanceId: 'i-01234567/x' }, false],
     ['an instance ID with more before it', { instanceId: 'x/i-01234567' }, false],
+    ['an instance ID with a line before it', { instanceId: 'x\ni-01234567' }, false],
+    ['an instance ID with a line end after it', { instanceId: 'i-01234567\n' }, false],
+    ['an instance ID in upper case', { instanceId: 'I-01234567' }, false],
+    ['an instance ID with digits in upper case', { instanceId: 'i-0123456A' }, false],
+    ['an instance ID with a letter that is no digit', { instanceId: 'i-0123456g' }, false],
+    ['an instance ID without its prefix', { instanceId: '01234567' }, false],
+    ['an instance ID of another kind', { instanceId: 'mi-01234567' }, false],
+    ['a launch time without a zone', { pendingTime: '2026-01-01T12:00:00' }, false],
+    ['a launch day', { pendingTime: '2026-01-01' }, false],
+    ['a launch time with more before it', { pendingTime: ' 2026-01-01T12:00:00Z' }, false],
+    ['a launch time with more after it', { pendingTime: '2026-01-01T12:00:00Z ' }, false],
+    ['a launch time as AWS writes it', { pendingTime: '2026-01-01T12:00:00Z' }, true],
     ['no launch time', { pendingTime: 'today' }, false],
     ['no region', { region: undefined }, false],
     ['no account', { accountId: 7 }, false],
@@ -110,6 +145,41 @@ describe('an instance', () => {
   ])('has a document with %s', async (_, change, isRead) => {
     const verdict = await verdictOn([RULE], change);
     expect(verdict === 'unsigned-identity').toBe(!isRead);
+  });
+});
+
+describe.each(['accountId', 'instanceId', 'instanceType', 'region', 'pendingTime'])(
+  'the field %s',
+  (field) => {
+    test.each([[undefined], [null], [7], [true], [[]], [{}], [['i-01234567']]])(
+      'is not %j',
+      async (value) => {
+        expect(await verdictOn([RULE], { [field]: value })).toBe('unsigned-identity');
+      },
+    );
+  },
+);
+
+describe('a signature of AWS', () => {
+  test('is base64 with or without line ends', async () => {
+    const inLines = (end: string) => (text: string) => text.replaceAll(/.{64}/g, `$&${end}`) + end;
+    for (const end of ['', '\n', '\r\n', ' \t'])
+      expect(await verdictOn([RULE], {}, { written: inLines(end) })).toEqual(machine());
+  });
+
+  test.each(['sha1', 'md5', 'sha224', 'sha384', 'sha512'])('is not by %s', async (hash) => {
+    expect(await verdictOn([RULE], {}, { hash })).toBe('unsigned-identity');
+  });
+
+  test('is by the RSA key of any certificate in the file, and by no key of another kind', async () => {
+    const openssl = await createAzureSigner();
+    const ec = await openssl.make({ extensions: [] });
+    const ed25519 = await openssl.make({ extensions: [], key: ['-algorithm', 'ED25519'] });
+    const [by, certificates] = [readFileSync(ec.keyFile, 'utf8'), `${ed25519.pem}${ec.pem}${key.cert}`];
+    await openssl.remove();
+    expect(await verdictOn([RULE], {}, { certificates })).toEqual(machine());
+    expect(await verdictOn([RULE], {}, { certificates, by })).toBe('unsigned-identity');
+    expect(await verdictOn([RULE], {}, { certificates: '' })).toBe('unsigned-identity');
   });
 });
 

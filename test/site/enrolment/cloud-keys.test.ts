@@ -4,14 +4,20 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { checkCloudKeys } from '../../../src/site/enrolment/cloud-keys.ts';
 import type { CloudRule } from '../../../src/site/enrolment/cloud-rules.ts';
+import { createAzureSigner } from '../../support/azure-signer.ts';
 import { selfSigned } from '../../support/certificates.ts';
 import { hashed } from '../../support/site.ts';
 import { serveSite } from '../../support/site-server.ts';
 import { dataDirectory } from '../../support/store.ts';
 
 let certificate: string;
+/** Its key is for ECDSA. */
+let ecCertificate: string;
 beforeAll(async () => {
   certificate = (await selfSigned('ec2.eu-central-1')).cert;
+  const openssl = await createAzureSigner();
+  ecCertificate = (await openssl.make({ extensions: [] })).pem;
+  await openssl.remove();
 });
 
 const jwkOf = (type: 'rsa' | 'ed25519') => {
@@ -34,7 +40,9 @@ describe('checkCloudKeys()', () => {
   test('accepts the keys that each cloud publishes', async () => {
     const given: readonly (readonly [CloudRule['cloud'], string])[] = [
       ['aws', `# of all regions\n${certificate}`],
+      ['aws', `${ecCertificate}${certificate}`],
       ['azure', certificate],
+      ['azure', ecCertificate],
       // A key of a new kind does not spoil the others.
       ['gcp', keySet(jwkOf('ed25519'), { kty: 'new' }, jwkOf('rsa'))],
     ];
@@ -49,6 +57,8 @@ describe('checkCloudKeys()', () => {
     ['azure', 'a broken certificate', `\n\n${BROKEN}`, 3, 1],
     ['gcp', 'other JSON', '{"keys": 1}', 1, 1],
     ['gcp', 'no keys', keySet(), 1, 1],
+    ['gcp', 'a key without a kind', keySet({}), 1, 1],
+    ['gcp', 'a list', '[]', 1, 1],
     ['gcp', 'no RSA key', keySet(jwkOf('ed25519')), 1, 1],
     ['gcp', 'a broken key', '{"keys": [\n  { "kty": "new" },\n  { "kty": "RSA", "e": "AQAB" }]}', 3, 3],
   ])('refuses, as keys of %s, %s, and names the place', async (cloud, _, text, line, column) => {
@@ -60,6 +70,11 @@ describe('checkCloudKeys()', () => {
   test('refuses, as keys of gcp, a file that is not JSON, and names the place', async () => {
     const refused = { name: 'ConfigError', code: 'syntax', line: 2, column: 1 };
     await expect(check('gcp', '{"keys":\n?')).rejects.toMatchObject(refused);
+  });
+
+  test('refuses, as keys of aws, a certificate whose key is not for RSA', async () => {
+    const refused = { code: 'invalid-value', line: 1, column: 1 };
+    await expect(check('aws', ecCertificate)).rejects.toMatchObject(refused);
   });
 
   test('refuses a broken certificate after a good one', async () => {
