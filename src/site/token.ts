@@ -212,6 +212,7 @@ export function keyFileProblem({ uid, mode }: Ownership, ownUid: number): string
 }
 
 async function readKey(path: string): Promise<Uint8Array | undefined> {
+  // Stryker disable next-line OptionalChaining: every system on which the tests run has user IDs.
   const ownUid = process.geteuid?.();
   const check = (stats: Ownership) => {
     const problem = ownUid === undefined ? undefined : keyFileProblem(stats, ownUid);

@@ -33,6 +33,12 @@ describe('chooseLogin()', () => {
     });
   });
 
+  test.each(['level:none', 'two words', ''])('passes over a type with %j, which is no feature', (text) => {
+    const types = [type('odd', 'cpu:zen4', text), type('zen4', 'cpu:zen4')];
+    const chosen = chooseLogin({ user: 'site', types }, host('cpu:zen4'));
+    expect(chosen).toEqual({ login: 'site-zen4', kind: 'machine type' });
+  });
+
   test.each([
     ['has a CPU that no type names, though one would run', ['cpu:skylake_avx512'], 'site/cpu#skylake_avx512'],
     ['has a GPU that its CPU’s types leave out', ['cpu:skylake', 'nvcap:8.0'], 'site/cpu#skylake,nvcap#8.0'],

@@ -137,12 +137,27 @@ describe('/site/machines', () => {
     },
   );
 
+  test.each<[string, string, string | undefined, object | undefined, number, string]>([
+    ['no login', 'GET', undefined, undefined, 401, 'UNAUTHORIZED'],
+    ['a wrong password', 'GET', basic('chief', 'x'), undefined, 401, 'UNAUTHORIZED'],
+    ['the login of a machine', 'GET', basic('chief-old', 'chief'), undefined, 403, 'DENIED'],
+    ['an account that manages no machines', 'POST', basic('guest', 'guest'), { name: 'x' }, 403, 'DENIED'],
+    ['another method', 'PUT', CHIEF, {}, 405, 'UNSUPPORTED'],
+    ['a name that is there', 'POST', CHIEF, { name: 'old' }, 400, 'NAME_INVALID'],
+    ['no name to remove', 'DELETE', CHIEF, undefined, 400, 'NAME_INVALID'],
+  ])('answers %s with the code of the registry API', async (_, method, login, body, status, code) => {
+    const { ask } = await listening();
+    const answer = await ask(method, login, body);
+    expect([answer.status, await answer.json()]).toMatchObject([status, { errors: [{ code }] }]);
+  });
+
   test('answers changes with 503 while another machine file is invalid', async () => {
     const { ask, machines } = await listening();
     await writeFile(join(machines, 'guest.yaml'), 'user: [secret');
     const answer = await ask('POST', CHIEF, { name: 'new', features: [] });
-    expect(answer.status).toBe(503);
-    expect(await answer.text()).not.toMatch(/secret|guest/);
+    const text = await answer.text();
+    expect([answer.status, JSON.parse(text)]).toMatchObject([503, { errors: [{ code: 'UNAVAILABLE' }] }]);
+    expect(text).not.toMatch(/secret|guest/);
   });
 
   test.each([
