@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createSealer } from '../../../src/lib/seal.ts';
 import { azureInstance } from '../../../src/site/enrolment/azure-identity.ts';
 import { azureNonce, commitmentTo, createAzureSecret } from '../../../src/site/enrolment/azure-nonce.ts';
 import { CHALLENGE_MS, createChallenges } from '../../../src/site/enrolment/challenge.ts';
@@ -271,6 +272,11 @@ describe('a challenge', () => {
     const challenge = made(KEY, Date.now);
     expect(own.sinceMs({ challenge, secret: SECRET })).toBeDefined();
     expect(own.sinceMs({ challenge: made(Buffer.alloc(32, 8), Date.now), secret: SECRET })).toBeUndefined();
+    // What the same key has sealed for another use is no challenge.
+    const sealed = (use: string) => createSealer(use, KEY).seal(String(Date.now()), COMMITMENT);
+    expect(own.sinceMs({ challenge: sealed('metahub enrolment challenges'), secret: SECRET })).toBeDefined();
+    for (const use of ['', 'metahub logins'])
+      expect(own.sinceMs({ challenge: sealed(use), secret: SECRET })).toBeUndefined();
     // Whoever could choose the secret after the challenge would try until the nonce fits.
     expect(own.sinceMs({ challenge, secret: createAzureSecret() })).toBeUndefined();
     for (const madeUp of ['', String(Date.now()), challenge.slice(1)])

@@ -102,6 +102,15 @@ test('a critical extension is obeyed or refused at every place of a chain', asyn
   expect(await ofLeaf(['subjectAltName=critical,DNS:metadata.azure.com'])).toBe(true);
 });
 
+test('a certificate without extensions is refused', async () => {
+  const extensions = ['subjectKeyIdentifier=none', 'authorityKeyIdentifier=none'];
+  const certificate = await openssl.make({ issuer: root, extensions });
+  // Identifiers of the standard extensions begin with 2.5.29.
+  const { raw } = new X509Certificate(certificate.pem);
+  expect(raw.includes(Buffer.from([0x55, 29]))).toBe(false);
+  expect(trusts(certificate, [])).toBe(false);
+});
+
 test('the path length of an intermediate limits the chain below it', async () => {
   const ending = await openssl.make({
     issuer: root,
