@@ -6,10 +6,12 @@ import { ROOMS } from './scripts/mutation-rooms.mjs';
 process.env['METAHUB_FUZZ_RUNS'] ??= '20';
 
 const room = process.env['METAHUB_ROOM'] ?? 'selection';
-const { mutate, tests, least, tables = false } = ROOMS[room];
+const { mutate, tests, least, tables = false, lazy = [] } = ROOMS[room];
 // Read by test/support/mutation-config.ts. With its own option for this, testFiles, Stryker makes no change of a table. A glob of
 // your own, of the tests of one file, takes minutes where the room's take hours; what it comes to is then the least of the score.
 process.env['METAHUB_MUTATED_TESTS'] ??= tests;
+// Read by test/support/mutation-load.ts.
+process.env['METAHUB_MUTATED_LAZY'] ??= lazy.join();
 // With few tests the changes of tables are affordable too: METAHUB_MUTATED_TABLES=1 counts those of any file.
 const countsTables = tables || process.env['METAHUB_MUTATED_TABLES'] === '1';
 

@@ -20,6 +20,7 @@ export default defineConfig({
   test: {
     include: [process.env['METAHUB_MUTATED_TESTS'] ?? ''],
     exclude: ['test/e2e/**'],
+    setupFiles: ['test/support/mutation-load.ts'],
     tags: [{ name: 'slow', skip: true }],
     // One process for each change, because starting one for each file takes longer than the tests.
     isolate: false,
