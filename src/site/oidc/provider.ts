@@ -111,7 +111,7 @@ export class OidcProvider {
     const configuration = await client.discovery(
       issuer,
       settings.clientId,
-      // Stryker disable next-line ObjectLiteral: the library has the same value unless told, on which no site depends.
+      // Stryker disable next-line ObjectLiteral: the default of the library is the same.
       { [client.clockTolerance]: CLOCK_TOLERANCE_S },
       secret === undefined ? client.None() : client.ClientSecretBasic(secret),
       {
