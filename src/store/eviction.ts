@@ -11,14 +11,19 @@ export interface EvictionOptions {
   readonly records: Records;
   /** Limit of all content together, in bytes on disk. */
   readonly maxBytes: number;
-  /** Limit of the number of contents: each costs memory and a line of the index, however small it is. */
-  readonly maxItems: number;
+  /**
+   * Limit of the number of contents: each costs memory and a line of the index, however small it is. Default:
+   * 200,000.
+   */
+  readonly maxItems?: number | undefined;
   readonly floor: FreeSpaceFloor;
   /** Wall-clock milliseconds. */
   readonly now: () => number;
   readonly onEvicted: (digest: Digest, sizeBytes: number) => void;
 }
 
+/** Tracking as many takes about 60 MB of memory. */
+const MAX_ITEMS = 200_000;
 /** The last use is written to disk at most this often: the order of eviction needs no more. */
 const NOTE_EVERY_MS = 60 * 60 * 1000;
 /**
@@ -198,7 +203,7 @@ export class Eviction {
 
   async #evictWhatMustGo(boundBytes: number): Promise<void> {
     const held = this.#holdings;
-    const { maxBytes, maxItems } = this.#options;
+    const { maxBytes, maxItems = MAX_ITEMS } = this.#options;
     const hasTooMany = () => held.count > maxItems;
     const isOver = () => hasTooMany() || held.diskBytes > boundBytes;
     this.#blockedByPins = false;

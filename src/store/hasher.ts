@@ -173,12 +173,17 @@ function threadDigest(
   };
 }
 
+/** How many threads hash at once: the event loop keeps a core. */
+export function hashThreads(cores: number): number {
+  return Math.max(1, Math.min(THREADS_MAX, cores - 1));
+}
+
 /** Hashes on the calling thread or on others: on a CPU without SHA instructions, nothing else costs as much. */
 export function createHasher({
   useThreads = availableParallelism() > FEW_CORES,
 }: HasherOptions = {}): Hasher {
   const threads: HashThread[] = [];
-  const threadsMax = Math.max(1, Math.min(THREADS_MAX, availableParallelism() - 1));
+  const threadsMax = hashThreads(availableParallelism());
   let made = 0;
 
   function threadFor(id: number): HashThread {

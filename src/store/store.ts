@@ -31,9 +31,6 @@ export interface StoreOptions {
   readonly now: () => number;
 }
 
-/** Tracking as many takes about 60 MB of memory. */
-const MAX_ITEMS = 200_000;
-
 /** How often the limits are checked between writes: other programs fill the disk too. */
 const UPKEEP_MS = 10_000;
 
@@ -51,7 +48,7 @@ export interface Store extends ContentStore {
 }
 
 /** Creates the parts of a store, connected so that when one of them loses content, all forget it. */
-function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, minFreeShare = 0, log, now }: StoreOptions) {
+function assemble({ directory, maxBytes, maxItems, minFreeShare = 0, log, now }: StoreOptions) {
   const layout = layoutOf(directory);
   const trouble = createDiskHealth(layout.root, log);
   const floor = new FreeSpaceFloor({ directory, minFreeShare, log });

@@ -6,9 +6,10 @@ import { writeAtomically } from '../lib/atomic-file.ts';
 import { entriesAtMost } from '../lib/lru.ts';
 import type { TagRecord } from '../oci/content-store.ts';
 import { parseDigest } from '../oci/digest.ts';
-import { formatRepository, parseTag, type Repository, type Tag } from '../oci/reference.ts';
+import { formatRepository, type Repository, type Tag } from '../oci/reference.ts';
 import { identityOf } from './file-io.ts';
 import type { Layout } from './layout.ts';
+import { TagNames } from './tag-names.ts';
 
 /** A tag as its registry last answered it. */
 interface NamedTag extends TagRecord {
@@ -17,15 +18,11 @@ interface NamedTag extends TagRecord {
 }
 
 /**
- * Limit of tags in memory; some may exist only there, because the disk failed. Not the LRU cache's `max`, which
- * allocates for all of them at the start.
- */
-const IN_MEMORY_MAX = 100_000;
-/**
  * Limit of tags on disk: those that were new or moved most recently. A removed one is stored again when it is
- * fetched.
+ * fetched. The memory holds as many: those used most recently, of which some exist only there, because the disk
+ * failed.
  */
-const ON_DISK_MAX = 20_000;
+const TAGS_MAX = 20_000;
 /** Removal goes down to this share at once, because finding the oldest reads the time of every file. */
 const ON_DISK_KEPT = 0.9;
 
@@ -111,42 +108,12 @@ function createThinner(directory: string, max: number) {
   };
 }
 
-/** Limits of the repositories whose tag names are in memory, and of the tags of each. */
-const REPOSITORIES_MAX = 5000;
-const NAMES_MAX = 1000;
-
-/** The tags of each repository, the most recently added first. */
-class TagNames {
-  readonly #byRepository = new LRUCache<string, Set<Tag>>(entriesAtMost(REPOSITORIES_MAX));
-
-  constructor(tags: readonly NamedTag[]) {
-    for (const { name } of tags) {
-      const at = name.lastIndexOf(':');
-      const tag = parseTag(name.slice(at + 1));
-      if (tag) this.add(name.slice(0, at), tag);
-    }
-  }
-
-  add(repository: string, tag: Tag): void {
-    const tags = this.#byRepository.get(repository) ?? new Set();
-    this.#byRepository.set(repository, tags);
-    tags.delete(tag);
-    tags.add(tag);
-    const [oldest] = tags;
-    if (oldest !== undefined && tags.size > NAMES_MAX) tags.delete(oldest);
-  }
-
-  of(repository: string): readonly Tag[] {
-    return [...(this.#byRepository.get(repository) ?? [])].reverse();
-  }
-}
-
 /** The tags on disk, one file each, so that two processes on one store never overwrite each other's records. */
-export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}): TagFiles {
-  const memory = new LRUCache<string, KnownTag>(entriesAtMost(IN_MEMORY_MAX));
+export function createTagFiles(layout: Layout, { tagsMax = TAGS_MAX } = {}): TagFiles {
+  const memory = new LRUCache<string, KnownTag>(entriesAtMost(tagsMax));
   /** Undefined until first needed: reading all files takes a while. */
   let names: Promise<TagNames> | undefined;
-  const added = createThinner(layout.tags, maxFiles);
+  const added = createThinner(layout.tags, tagsMax);
 
   const nameOf = (repository: Repository, tag: Tag) => `${formatRepository(repository)}:${tag}`;
   const pathOf = (name: string) =>

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { describe, expect, test } from 'vitest';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { defaultCacheBytes, FreeSpaceFloor, readDiskSpace } from '../../src/store/disk.ts';
 import { describeWithDisk, mountDisk } from '../support/full-disk.ts';
@@ -99,6 +101,34 @@ describeWithDisk('a store on a small disk', () => {
     expect(await defaultCacheBytes(disk)).toBe(Math.floor(6.4 * MIB));
   });
 
+  test.each([
+    [499, 49.9],
+    [500, 50],
+    [501, 50],
+  ])('the default size limit on a file system of %d GiB is %d GiB', async (sizeGib, limitGib) => {
+    const { directory: disk } = mountDisk(sizeGib * GIB);
+    expect(await defaultCacheBytes(disk)).toBe(Math.floor(limitGib * GIB));
+  });
+
+  test.each([
+    ['as much as a MiB needs', 0, true],
+    ['a page less', 4096, false],
+  ])(
+    'a blob of unknown size is stored where there is room for a MiB: with %s, %s',
+    async (_, less, isStored) => {
+      const { directory: disk } = mountDisk(64 * MIB);
+      const { store } = await storeAt(disk, { minFreeShare: 0.5 });
+      const space = await readDiskSpace(disk);
+      // A MiB, and a page for its record.
+      const freeBytes = 33 * MIB + 4096 - less;
+      await writeFile(join(disk, 'filler'), Buffer.alloc((space?.freeBytes ?? 0) - freeBytes));
+      expect((await readDiskSpace(disk))?.freeBytes).toBe(freeBytes);
+      const kept = await store.blob(await put(store, 1000, false));
+      kept?.close();
+      expect(kept !== undefined).toBe(isStored);
+    },
+  );
+
   test('the file system is never filled below its floor: old blobs are evicted for new ones', async () => {
     const { directory: disk } = mountDisk(64 * MIB);
     const { store } = await storeAt(disk, { minFreeShare: 0.5 });
@@ -126,6 +156,22 @@ describeWithDisk('a store on a small disk', () => {
     expect(kept?.sizeBytes).toBe(MIB);
     kept?.close();
   });
+});
+
+test('a store looks at its limits every ten seconds, because other programs fill the disk as well', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
+  let wallMs = 1_000_000;
+  const { store } = await storeAt(await dataDirectory(), { now: () => wallMs, blobMaxIdleMs: 1 });
+  await put(store, 1000);
+  wallMs += 1;
+  vi.advanceTimersByTime(9_999);
+  // What the timer starts comes before this.
+  await store.expireBlobs(2);
+  expect(store.heldBytes).toBeGreaterThan(0);
+  vi.advanceTimersByTime(1);
+  await store.expireBlobs(2);
+  expect(store.heldBytes).toBe(0);
 });
 
 test('a transit cache evicts blobs that were unused for its retention time, and keeps manifests', async () => {

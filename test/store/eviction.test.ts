@@ -24,7 +24,7 @@ interface Bounds {
 }
 
 /** An inventory over real files whose clock stands still. */
-async function inventoryAt(directory: string, { maxBytes = 1e9, maxItems = 1e6 }: Bounds = {}) {
+async function inventoryAt(directory: string, { maxBytes = 1e9, maxItems }: Bounds = {}) {
   const layout = layoutOf(directory);
   await prepareLayout(layout);
   const records = createRecords(layout);
@@ -78,6 +78,17 @@ describe('the space that content takes', () => {
 });
 
 describe('eviction', () => {
+  test('keeps 200,000 contents unless another limit is set', async () => {
+    const { inventory, evicted } = await inventoryAt(await dataDirectory(), { maxBytes: 1e12 });
+    const use = (at: number) => inventory.use(`sha256:${at}` as Digest, 'blob', 1);
+    for (let at = 0; at < 200_000; at += 1) use(at);
+    await inventory.makeRoom();
+    expect(evicted).toEqual([]);
+    use(200_000);
+    await inventory.makeRoom();
+    expect(evicted).toEqual(['sha256:0']);
+  });
+
   test('removes blobs before manifests, the least recently used first', async () => {
     const { inventory, evicted, add, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 5 });
     await add('manifest');
@@ -260,6 +271,36 @@ test('evictions run concurrently, so that small content does not arrive faster t
   });
   await inventory.makeRoom();
   expect(await readdir(layout.records)).toEqual([]);
+});
+
+test('evictions of more than 64 contents run 64 at once, so that they leave file handles to others', async () => {
+  const { layout, addAll } = await inventoryAt(await dataDirectory());
+  const digests = await addAll('blob', 65);
+  const going: Digest[] = [];
+  let goOn = () => {};
+  const told = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const inventory = new Eviction({
+    floor: NO_FLOOR,
+    layout,
+    records: {
+      ...createRecords(layout),
+      remove: async (digest) => {
+        going.push(digest);
+        await told;
+      },
+    },
+    maxBytes: 0,
+    now: Date.now,
+    onEvicted: () => {},
+  });
+  const evicting = inventory.makeRoom();
+  await expect.poll(() => going.length).toBeGreaterThanOrEqual(64);
+  expect(inventory.holdings).toHaveLength(1);
+  goOn();
+  await evicting;
+  expect(going.toSorted()).toEqual(digests.toSorted());
 });
 
 test('content that arrives again while it is being evicted is stored completely, and counted', async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { BlockSummer } from '../../src/store/block-checksums.ts';
-import { createHasher } from '../../src/store/hasher.ts';
+import { createHasher, hashThreads } from '../../src/store/hasher.ts';
 import { dataDirectory } from '../support/store.ts';
 import { afterTest, closing } from '../support/upstream.ts';
 
@@ -102,4 +102,15 @@ describe('hashing without a worker thread', () => {
     expect(await running.matches()).toBe(true);
     await running.release();
   });
+});
+
+test.each([
+  [1, 1],
+  [2, 1],
+  [3, 2],
+  [5, 4],
+  [6, 4],
+  [128, 4],
+])('on %d cores, at most %d threads hash', (cores, threads) => {
+  expect(hashThreads(cores)).toBe(threads);
 });

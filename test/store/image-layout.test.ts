@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { createImageIndexFile, layoutOf, prepareLayout } from '../../src/store/layout.ts';
@@ -127,6 +127,33 @@ test('a manifest that arrives while the index is being written is added by the n
   expect(manifests.map(({ digest }: { readonly digest: string }) => digest).sort()).toEqual(
     digests.toSorted(),
   );
+});
+
+test('the index is written half a second after the first change, once for all that come meanwhile', async () => {
+  const layout = layoutOf(await dataDirectory());
+  await prepareLayout(layout);
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  let written = 0;
+  const index = createImageIndexFile({
+    layout,
+    records: { find: async () => undefined },
+    tags: {
+      all: async () => {
+        written += 1;
+        return [];
+      },
+    },
+    onError: (error) => expect.unreachable(error.message),
+  });
+  index.touch();
+  vi.advanceTimersByTime(499);
+  index.touch();
+  expect(vi.getTimerCount()).toBe(1);
+  vi.advanceTimersByTime(1);
+  expect(vi.getTimerCount()).toBe(0);
+  await index.flush();
+  expect(written).toBe(1);
 });
 
 test('block checksums are stored for large blobs that are read after a start, and for no others', async () => {

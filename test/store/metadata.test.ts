@@ -1,7 +1,7 @@
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { digestOf } from '../../src/oci/digest.ts';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { type Access, ClientCredential } from '../../src/oci/registry.ts';
 import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
 import { createRecords, mergeRecord, partitionKey, Visibility } from '../../src/store/metadata.ts';
@@ -155,6 +155,20 @@ describe('the records on disk', () => {
     await expect(readFile(layout.record(DIGEST))).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
+  test('are kept in memory up to 6 MB, those used longest ago are read again', async () => {
+    const { layout, records } = await opened();
+    // Each counts 250 bytes, and 50 for each of its partitions.
+    const partitions = Array.from({ length: 1000 }, (_, at) => `p${at}`);
+    const text = JSON.stringify({ kind: 'blob', origins: ['docker.io/a/b'], partitions });
+    const digests = Array.from({ length: 120 }, (_, at) => digestOf(Buffer.from(`${at}`)));
+    await Promise.all(digests.map((digest) => writeFile(layout.record(digest), text)));
+    for (const digest of digests.slice(0, -1)) await records.find(digest);
+    const kept = () => digests.map((digest) => records.inMemory(digest) !== undefined);
+    expect(kept()).toEqual([...Array(119).fill(true), false]);
+    await records.find(digests[119] as Digest);
+    expect(kept()).toEqual([false, ...Array(119).fill(true)]);
+  });
+
   const GOOD = { kind: 'blob', mediaType: 'a/b', origins: ['docker.io/a/b'], partitions: ['own'] };
   test.each([
     ['as written', GOOD, GOOD],
@@ -205,6 +219,18 @@ describe('Visibility', () => {
     ['an account’s own upstream logins without a grant', file, false],
   ])('by the record alone, for %s: %s', (_, access, isVisible) => {
     expect(at(0).visibility.includes(DIGEST, RECORD, { repository: app, access })).toBe(isVisible);
+  });
+
+  test('keeps 50,000 permissions, those used longest ago are asked for again', () => {
+    const { visibility } = at(1000);
+    const digest = (number: number) => `sha256:${number}` as Digest;
+    const grant = (number: number) => visibility.grant(digest(number), { repository: app, access: ann });
+    const sees = (number: number) =>
+      visibility.includes(digest(number), RECORD, { repository: app, access: ann });
+    for (let number = 0; number < 50_000; number += 1) grant(number);
+    expect(sees(0)).toBe(true);
+    grant(50_000);
+    expect([sees(0), sees(1), sees(2)]).toEqual([true, false, true]);
   });
 
   test('a partition without a client’s own login needs no grant, and gets none', () => {
