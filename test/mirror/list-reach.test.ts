@@ -87,6 +87,24 @@ describe('what a list reaches', () => {
     expect([await find(1), explorations]).toEqual([undefined, 1]);
   });
 
+  test('is explored for each list, however shortly after another one', async () => {
+    const members = new Map([
+      [LIST, of('one')],
+      [repository('team/other'), of('other')],
+      [repository('team/list', 'ghcr.io'), of('elsewhere')],
+    ]);
+    const reach = new ListReach({
+      next: createFakeRegistry(),
+      now: () => 0,
+      membersOf: async (list) => {
+        const digest = members.get(list);
+        return digest === undefined ? [] : [{ digest, mediaType: MEDIA_TYPE.octets, home: HOME }];
+      },
+    });
+    const homes = await Promise.all([...members].map(([list, digest]) => reach.find(list, digest, {})));
+    expect(homes).toEqual([HOME, HOME, HOME]);
+  });
+
   test('is explored again for a login when 1000 others have come since', async () => {
     let explorations = 0;
     const reach = new ListReach({

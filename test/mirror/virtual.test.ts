@@ -17,6 +17,8 @@ const AMD64 = { os: 'linux', architecture: 'amd64' };
 const BENCH = repository('qnib/bench', 'docker.io');
 const PARTS = repository('qnib/plain-featuretest', 'docker.io');
 
+const NONE = new RegistryError('MANIFEST_UNKNOWN', 'none');
+
 const SPEC = readList({
   image: 'docker.io/qnib/bench',
   tags: ['latest', 'v*'],
@@ -133,6 +135,34 @@ describe('virtual()', () => {
     // The list answers to other tags as well, with the same member.
     await entriesOf(registry, 'v1');
     expect(missing).toEqual([skylake, skylake]);
+  });
+
+  test('ten thousand missing members are known to be reported; with one more, the first are reported again', async () => {
+    for (const [count, again] of [
+      [10_000, 0],
+      [10_001, 10_001],
+    ] as const) {
+      const member = SPEC.members[0];
+      if (member === undefined) throw new Error('the list has members');
+      const image = (at: number) => `docker.io/qnib/plain-featuretest:none-${at}`;
+      const members = Array.from({ length: count }, (_, at) => ({ ...member, image: image(at) }));
+      let reported = 0;
+      const next = createFakeRegistry();
+      next.manifest = () => Promise.reject(NONE);
+      const registry = virtual({
+        next,
+        catalog: () => [{ ...SPEC, members }],
+        now: () => 0,
+        onMissing: () => {
+          reported += 1;
+        },
+      });
+      for (const before of [0, count]) {
+        expect(reported).toBe(before);
+        await expect(registry.manifest(BENCH, tagged('latest'))).rejects.toMatchObject({ status: 404 });
+      }
+      expect(reported).toBe(count + again);
+    }
   });
 
   test('a missing member is reported and left out', async () => {

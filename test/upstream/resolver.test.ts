@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { AddressMemory, createResolvers } from '../../src/upstream/net/resolver.ts';
 
 const LOOPBACK = [{ address: '127.0.0.1', family: 4 }];
@@ -104,6 +104,18 @@ describe('the memory of addresses', () => {
     ['last when it failed', false, [first, third, second]],
   ])('puts the latest address %s', async (_, answers, order) => {
     const memory = await afterConnecting('registry.test:443', answers);
+    expect(memory.ordered('registry.test:443', all)).toEqual(order);
+  });
+
+  test.each([
+    ['ten minutes', 600_000, [second, first, third]],
+    ['a millisecond more', 600_001, all],
+  ])('lasts ten minutes: after %s', async (_, afterMs, order) => {
+    const clock = vi.spyOn(performance, 'now');
+    onTestFinished(() => clock.mockRestore());
+    clock.mockReturnValue(1_000_000);
+    const memory = await afterConnecting('registry.test:443', true);
+    clock.mockReturnValue(1_000_000 + afterMs);
     expect(memory.ordered('registry.test:443', all)).toEqual(order);
   });
 

@@ -74,6 +74,31 @@ describe('fault 68: a redirect to another registry, which challenges', () => {
   });
 });
 
+test('a redirect within a registry, whose target challenges, is answered with the login of the registry', async () => {
+  const content = createContent();
+  content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+  const tokens = createTokenService();
+  const server = closing(
+    await startServer((request, response) => {
+      const { url = '', headers } = request;
+      if (url.startsWith('/token')) return tokens.handler(request, response);
+      if (url.includes('/app/')) {
+        return void response.writeHead(307, { location: url.replace('/app/', '/moved/') }).end();
+      }
+      const challenge = bearerChallenge(`http://${headers.host}/token`, 'registry');
+      requireBearer(tokens, challenge, serveContent(content))(request, response);
+    }),
+  );
+  const upstream = upstreamTo(upstreamAt(server.url), {
+    credentials: { loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'secret' }) },
+  });
+  await upstream.manifest(app, tagged('v1'));
+  const asked = server.requests.filter(({ target }) => target.startsWith('/token'));
+  expect(asked.map(({ headers }) => headers['authorization'])).toEqual([
+    `Basic ${Buffer.from('ann:secret').toString('base64')}`,
+  ]);
+});
+
 describe('a registry that is the target of a redirect', () => {
   /** Its only answer; and a token service whose tokens it never accepts. */
   async function refusing(challengeAt: (origin: string) => string) {
