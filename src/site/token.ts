@@ -4,7 +4,6 @@ import { dirname } from 'node:path';
 import { errors, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { replaceFile } from '../lib/atomic-file.ts';
-import { entriesAtMost } from '../lib/lru.ts';
 import { readTextFile } from '../lib/regular-file.ts';
 import { type AccountIdentity, isExpired, opensLogin, withToken } from './account.ts';
 
@@ -54,8 +53,13 @@ export interface TokenClaims {
   readonly expires: number;
 }
 
-/** Maximum number of tokens whose signature is not verified again. Each takes about a kilobyte. */
-const VERIFIED_MAX = 10_000;
+/**
+ * Limit of the tokens whose signature is not verified again, in characters: of common ones, more than ten
+ * thousand. A token may list 32 long names of repositories.
+ */
+const VERIFIED_MAX_CHARACTERS = 16 * 2 ** 20;
+/** What a token costs besides its text and its content, which is as large. */
+const VERIFIED_OVERHEAD = 256;
 
 /** The name of both the issuer and the audience of the tokens: `service` in the challenge. */
 export const SERVICE = 'metahub';
@@ -106,7 +110,10 @@ function createStamps(key: Uint8Array): (identity: AccountIdentity) => string {
 /** Creates the issuer of tokens. Every process with the same key accepts them; none of them is stored. */
 export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: TokensOptions): TokenIssuer {
   const stampOf = createStamps(key);
-  const verified = new LRUCache<string, TokenClaims>(entriesAtMost(VERIFIED_MAX));
+  const verified = new LRUCache<string, TokenClaims>({
+    maxSize: VERIFIED_MAX_CHARACTERS,
+    sizeCalculation: (_, token) => 2 * token.length + VERIFIED_OVERHEAD,
+  });
 
   function identityOf({ login, via }: TokenClaims): AccountIdentity | undefined {
     const identity = find(login);

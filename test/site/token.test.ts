@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { type AccessToken, type Account, type AccountIdentity, withToken } from '../../src/site/account.ts';
 import { readMachineFile } from '../../src/site/machine-file.ts';
-import { createTokenIssuer, loadTokenKey, randomTokenKey } from '../../src/site/token.ts';
+import { createTokenIssuer, type Grant, loadTokenKey, randomTokenKey } from '../../src/site/token.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { hashed } from '../support/site.ts';
 
@@ -33,10 +33,10 @@ async function issuerWith(first: AccessToken = CI) {
     return login === account.user && password ? { login, account, features: [], password } : undefined;
   };
   const tokens = createTokenIssuer({ key: randomTokenKey(), find, now: () => clockMs });
-  const issue = async (login: string, token?: AccessToken) => {
+  const issue = async (login: string, token?: AccessToken, grants: readonly Grant[] = []) => {
     const identity = find(login);
     if (identity === undefined) throw new Error(`no login ${login}`);
-    const { text } = await tokens.issue(token === undefined ? identity : withToken(identity, token), []);
+    const { text } = await tokens.issue(token === undefined ? identity : withToken(identity, token), grants);
     // From now on its signature is known.
     expect(await tokens.verify(text)).toMatchObject({
       kind: 'valid',
@@ -46,6 +46,7 @@ async function issuerWith(first: AccessToken = CI) {
   };
   return {
     issue,
+    isRemembered: (text: string) => tokens.recall(text) !== undefined,
     /** What both ways of verification say at this time after the start. */
     verdictsAt: async (afterMs: number, text: string) => {
       clockMs = START_MS + afterMs;
@@ -105,6 +106,23 @@ test('a new password ends the bearer tokens of the former one, and not those of 
   await setPassword('another');
   expect(await verdictsAt(0, byPassword)).toEqual(['invalid', 'invalid']);
   expect(await verdictsAt(0, byToken)).toEqual(['valid', 'valid']);
+});
+
+test('tokens whose signature is known take up to 16 MiB, those used longest ago are verified again', async () => {
+  const { issue, isRemembered } = await issuerWith();
+  /** A token of a MiB, which counts twice: as text and as what it says. */
+  const issueLarge = async (at: number) => {
+    const grant: Grant = { type: 'repository', name: `${at}${'x'.repeat(780_000)}`, actions: ['pull'] };
+    const text = await issue('lab', undefined, [grant]);
+    expect(text.length).toBeGreaterThan(1_040_000);
+    expect(text.length).toBeLessThan(2 ** 20 - 128);
+    return text;
+  };
+  const texts: string[] = [];
+  for (let at = 0; at < 8; at += 1) texts.push(await issueLarge(at));
+  expect(texts.map(isRemembered)).toEqual(Array(8).fill(true));
+  texts.push(await issueLarge(8));
+  expect(texts.map(isRemembered)).toEqual([false, ...Array(8).fill(true)]);
 });
 
 test('replicas that start together make one key, which is the key of all', async () => {
