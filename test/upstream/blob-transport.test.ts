@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Writable } from 'node:stream';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import { createBlobTransport } from '../../src/upstream/http/blob-transport.ts';
@@ -199,8 +199,24 @@ describe('createBlobTransport()', () => {
     const dial = createDial({ isTrusted, trust, resolve, refusePrivateName, proxyOf, timeoutMs: 60_000 });
     const plain = closing(createTransport({ dial, proxyOf, isTrusted, refusePrivateName, timeouts }));
     const slabs = createSlabPool();
-    return { slabs, transport: closing(createBlobTransport({ dial, plain, proxyOf, timeouts, slabs, now })) };
+    return {
+      plain,
+      slabs,
+      transport: closing(createBlobTransport({ dial, plain, proxyOf, timeouts, slabs, now })),
+    };
   }
+
+  test.each([
+    ['plain', { authorization: 'Bearer a\r\nx: y' }],
+    ['transport', { authorization: 'Bearer a\r\nx: y' }],
+  ] as const)('leaves no timer behind when a header cannot be sent: %s', async (name, headers) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const url = new URL('http://127.0.0.1:9/');
+    const reply = transportTo()[name].send({ method: 'GET', url, headers });
+    await expect(reply).rejects.toMatchObject({ code: 'ERR_INVALID_CHAR' });
+    expect(vi.getTimerCount()).toBe(0);
+  });
 
   test('releases every slab when all is read, broken off or cancelled', async () => {
     const bytes = randomBytes(5_000_000);

@@ -156,7 +156,14 @@ function streamOf(message: IncomingMessage, request: ClientRequest, idleMs: numb
 
 function exchange(agent: Agent, outgoing: Outgoing, route: Route, timeouts: Timeouts, headMs: number) {
   const { url, target = targetOf(url), method, body, signal } = outgoing;
+  const { path, headers, to } = route;
   return new Promise<Reply>((resolve, reject) => {
+    // First, because it throws for a header that cannot be sent: nothing else has been started yet.
+    const request = httpRequest({
+      ...{ agent, method, path, headers, to },
+      setHost: false,
+      maxHeaderSize: HEAD_MAX_BYTES,
+    });
     let flow: BodyStream | undefined;
     const giveUp = (reason: Error) => {
       settle();
@@ -172,12 +179,6 @@ function exchange(agent: Agent, outgoing: Outgoing, route: Route, timeouts: Time
     };
     let silence: NodeJS.Timeout | undefined;
     const timer = setTimeout(() => giveUp(new HeadTimeoutError(`no response within ${headMs} ms`)), headMs);
-    const { path, headers, to } = route;
-    const request = httpRequest({
-      ...{ agent, method, path, headers, to },
-      setHost: false,
-      maxHeaderSize: HEAD_MAX_BYTES,
-    });
     request.on('error', (error: NodeJS.ErrnoException) => {
       if (flow !== undefined) return;
       const isDead = request.reusedSocket && error.code === 'ECONNRESET';
