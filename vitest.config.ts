@@ -19,6 +19,9 @@ export default defineConfig({
           expect,
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**'],
+          // To start a process and to load the program took a third of all CPU time when each file had a process of its own.
+          isolate: false,
+          setupFiles: ['test/support/shared-process.ts'],
           // Most tests wait for sockets and processes: Vitest's one worker on two CPUs would leave both idle.
           maxWorkers: Math.max(4, availableParallelism()),
           // What waits for ever is to be noticed; what works is not to fail on a machine that does ten other things. A nightly

@@ -301,4 +301,10 @@ describe('the layout of test', () => {
     ])
       expect(isByTheClock(text), text).toBe(true);
   });
+
+  test('no module is replaced: files share their processes, and libraries are loaded once in each', () => {
+    const mocks = /\bvi\.(?:do)?mock\(/i;
+    expect(files.filter((file) => mocks.test(readFileSync(join(folder, file), 'utf8')))).toEqual([]);
+    expect(mocks.test("vi.mock('yaml', () => ({}));")).toBe(true);
+  });
 });

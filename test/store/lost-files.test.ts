@@ -1,29 +1,44 @@
 import { randomBytes } from 'node:crypto';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { expect, onTestFinished, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
 import { readBlob, repository } from '../support/upstream.ts';
 
-/**
- * `isLost`: the next fstat of a file descriptor fails, as for a file that is gone at a file server. `isUnreadable`:
- * every read fails, as on a damaged disk.
- */
-const lost = vi.hoisted(() => ({ isLost: false, isUnreadable: false }));
+/** Replaces a function of node:fs, for everyone who has imported it, until the test ends. */
+function replace<Name extends 'fstatSync' | 'read'>(
+  name: Name,
+  by: (...asked: Parameters<(typeof fs)[Name]>) => unknown,
+) {
+  const original = fs[name];
+  const set = (value: unknown) => {
+    Object.assign(fs, { [name]: value });
+    syncBuiltinESMExports();
+  };
+  set(by);
+  onTestFinished(() => set(original));
+}
 
-vi.mock(import('node:fs'), async (original) => {
-  const fs = await original();
-  const fstatSync = ((...asked: Parameters<typeof fs.fstatSync>) => {
-    if (!lost.isLost) return fs.fstatSync(...asked);
-    lost.isLost = false;
+/** The next fstat of a file descriptor fails, as for a file that is gone at a file server. */
+function loseNextFile() {
+  const { fstatSync } = fs;
+  const lost = { isNoticed: false };
+  replace('fstatSync', (...asked) => {
+    if (lost.isNoticed) return fstatSync(...asked);
+    lost.isNoticed = true;
     throw Object.assign(new Error('ESTALE: stale file handle, fstat'), { code: 'ESTALE' });
-  }) as typeof fs.fstatSync;
-  const read = ((...asked: Parameters<typeof fs.read>) => {
-    if (!lost.isUnreadable) return fs.read(...asked);
+  });
+  return lost;
+}
+
+/** Every read fails, as on a damaged disk. */
+function spoilReads() {
+  replace('read', (...asked) => {
     (asked.at(-1) as unknown as (error: Error) => void)(new Error('EIO: i/o error, read'));
-  }) as typeof fs.read;
-  return { ...fs, fstatSync, read };
-});
+  });
+}
 
 const app = repository('team/app');
 
@@ -35,13 +50,13 @@ test('an open file whose state cannot be read any more is opened again', async (
   await cache.close();
   await readBlob(await cache.blob(app, digest));
   (await cache.smallBlob?.(app, digest, {}))?.lent.giveBack();
-  lost.isLost = true;
+  const first = loseNextFile();
   expect(cache.smallBlob?.(app, digest, {})).toBeUndefined();
-  expect(lost.isLost).toBe(false);
+  expect(first.isNoticed).toBe(true);
   await readBlob(await cache.blob(app, digest));
-  lost.isLost = true;
+  const second = loseNextFile();
   expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
-  expect(lost.isLost).toBe(false);
+  expect(second.isNoticed).toBe(true);
   expect(upstream.count('blob')).toBe(1);
   // Nothing keeps it pinned.
   await store.expireBlobs(-1);
@@ -55,8 +70,7 @@ test('a manifest that cannot be read is reported as unreadable, not as a failed 
   await (await storeAt(directory)).store.keepManifest(manifest, { repository: app, access: undefined });
   const { store, lines } = await storeAt(directory);
   expect(await store.stock.verify(manifest.digest)).toBe(true);
-  lost.isUnreadable = true;
-  onTestFinished(() => void Object.assign(lost, { isUnreadable: false }));
+  spoilReads();
   expect(await store.manifest(manifest.digest)).toBeUndefined();
   expect(lines).toMatchObject([
     { event: 'content-corrupt', fields: { why: 'it cannot be read: EIO: i/o error, read' } },

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Lexer } from 'yaml';
 import { profileOfFeatures } from '../../../src/host/assumed-features.ts';
 import { denyAnnotations } from '../../../src/mirror/deny-annotations.ts';
 import { DerivedSearch } from '../../../src/mirror/derived-search.ts';
@@ -20,11 +21,6 @@ import { readList } from '../../support/configuration.ts';
 import { createFakeRegistry, type FakeRegistry } from '../../support/fake-registry.ts';
 import { startServer } from '../../support/hostile-registry.ts';
 import { closing, repository, tagged, upstreamTo } from '../../support/upstream.ts';
-
-// A thread has modules of its own: only the event loop's thread finds no YAML here.
-vi.mock('yaml', () => {
-  throw new Error('YAML is parsed on the event loop’s thread');
-});
 
 const APP = repository('team/app');
 const LINUX = { os: 'linux', architecture: 'amd64' };
@@ -336,6 +332,10 @@ const parse = JSON.parse;
 
 beforeEach(() => {
   large.length = 0;
+  // A thread has modules of its own: only the event loop's thread cannot parse YAML here.
+  vi.spyOn(Lexer.prototype, 'lex').mockImplementation(() => {
+    throw new Error('YAML is parsed on the event loop’s thread');
+  });
   vi.spyOn(JSON, 'parse').mockImplementation((text, reviver) => {
     const [, caller = ''] = /^(?:.*\n){1,3}.*\/(src\/\S+)/.exec(new Error('who').stack ?? '') ?? [];
     if (!isOwn && caller !== '' && String(text).length > SMALL_BYTES) large.push(caller);
