@@ -1,6 +1,5 @@
 import { type BigIntStats, closeSync, constants, fstatSync, open } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Digest } from '../oci/digest.ts';
 import { BlockChecker, CHECKSUM_BLOCK_BYTES, keepSums, readSums } from './block-checksums.ts';
@@ -8,7 +7,10 @@ import { type BufferPool, identityOf, isSameFile, type PartCheck } from './file-
 import type { Hasher } from './hasher.ts';
 import type { Layout } from './layout.ts';
 
-const openFile = promisify(open);
+/** Opens a file, and returns its descriptor. */
+type OpenFile = (path: string, flags: number) => Promise<number>;
+
+const openFile: OpenFile = promisify(open);
 
 /** An open file whose bytes have their digest. The receiver closes it, once. */
 export interface OpenContent {
@@ -24,6 +26,7 @@ export interface OpenContent {
 export interface OpenFilesOptions {
   readonly layout: Layout;
   readonly pool: BufferPool;
+  readonly openFile?: OpenFile;
   /** Reads a whole open file. */
   readonly checkFile: Hasher['checkFile'];
   /**
@@ -72,16 +75,16 @@ function lacksHandles(error: unknown): boolean {
   return code === 'EMFILE' || code === 'ENFILE';
 }
 
-async function openRegular(path: string, onLacking: () => void): Promise<number> {
+async function openRegular(openAt: OpenFile, path: string, onLacking: () => void): Promise<number> {
   // Follows no symbolic link and does not block on a pipe: the store contains plain files only.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   for (let tries = 1; ; tries += 1) {
     try {
-      return await openFile(path, flags);
+      return await openAt(path, flags);
     } catch (error) {
       if (!lacksHandles(error) || tries === HANDLE_TRIES) throw error;
       onLacking();
-      await delay(HANDLE_DELAY_MS);
+      await new Promise((resume) => setTimeout(resume, HANDLE_DELAY_MS));
     }
   }
 }
@@ -225,7 +228,8 @@ export class OpenFiles {
   async #openChecked(digest: Digest, isAnew = false): Promise<Shared | undefined> {
     let fd: number;
     try {
-      fd = await openRegular(this.#options.layout.blob(digest), () => this.closeIdle());
+      const { layout, openFile: openAt = openFile } = this.#options;
+      fd = await openRegular(openAt, layout.blob(digest), () => this.closeIdle());
     } catch (error) {
       await this.#explain(digest, error as NodeJS.ErrnoException);
       return undefined;

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { type BigIntStats, readdirSync, readlinkSync } from 'node:fs';
+import { type BigIntStats, open, readdirSync, readlinkSync } from 'node:fs';
 import { rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -164,6 +164,54 @@ describe.skipIf(process.platform !== 'linux')('an open file without readers', ()
     expect(openBelow(directory)).toHaveLength(2);
     await store.close();
     expect(openBelow(directory)).toEqual([]);
+  });
+});
+
+describe('content for which no file handle is free', () => {
+  /** Opens it when this many tries have failed; how often it was tried, and whether it was opened. */
+  async function opened(failures: number) {
+    const layout = layoutOf(await dataDirectory());
+    await prepareLayout(layout);
+    const bytes = randomBytes(32);
+    await writeFile(layout.blob(digestOf(bytes)), bytes);
+    let tries = 0;
+    const files = new OpenFiles({
+      layout,
+      pool: new BufferPool(),
+      openFile: async (path, flags) => {
+        tries += 1;
+        if (tries <= failures) throw Object.assign(new Error('too many open files'), { code: 'EMFILE' });
+        return promisify(open)(path, flags);
+      },
+      checkFile: async () => ({ hasDigest: true, sums: undefined }),
+      onCorrupt: (_, why) => expect.unreachable(why),
+      onMissing: (digest) => expect.unreachable(`${digest} is missing`),
+    });
+    afterTest(() => files.closeIdle());
+    const content = await files.open(digestOf(bytes));
+    content?.close();
+    return { tries, isOpened: content !== undefined };
+  }
+
+  test.each([
+    [19, { tries: 20, isOpened: true }],
+    [20, { tries: 20, isOpened: false }],
+  ])('is tried for a second: after %d failures %o', async (failures, outcome) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    afterTest(() => void vi.useRealTimers());
+    let found: unknown;
+    void opened(failures).then((result) => {
+      found = result;
+    });
+    let waitedMs = 0;
+    while (found === undefined) {
+      await turns(1);
+      if (found !== undefined || vi.getTimerCount() === 0) continue;
+      vi.advanceTimersByTime(50);
+      waitedMs += 50;
+    }
+    expect(found).toEqual(outcome);
+    expect(waitedMs).toBe(950);
   });
 });
 

@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import { createServer, rootCertificates, type TLSSocket } from 'node:tls';
+import { createSecureContext, createServer, rootCertificates, type TLSSocket } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { createSlabPool } from '../../src/upstream/http/body.ts';
 import { createConnectionPool } from '../../src/upstream/http/http1-connection.ts';
 import { createDial, createNameGuard } from '../../src/upstream/net/dial.ts';
-import { createTlsContexts, readAuthorities } from '../../src/upstream/net/tls.ts';
+import { createSessionCache, createTlsContexts, readAuthorities } from '../../src/upstream/net/tls.ts';
 import { type TlsSettings, upstreamAt } from '../../src/upstream/settings.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { startRawServer } from '../support/hostile-registry.ts';
@@ -187,6 +187,34 @@ describe('TLS contexts', () => {
     const [a, b] = [await trust('a.test', 443), await trust('a.test', 5000)];
     expect(a.secureContext).not.toBe(b.secureContext);
     expect((await trust('a.test', 443)).secureContext).toBe(a.secureContext);
+  });
+
+  test('of 200 hosts are kept, those used last', async () => {
+    const asked: string[] = [];
+    const trust = contexts((host) => {
+      asked.push(host);
+      return undefined;
+    });
+    /** The settings of a host are read for its context, and with each request. */
+    const isMade = async (at: number) => {
+      const before = asked.length;
+      await trust(`${at}.test`, 443);
+      return asked.length - before > 1;
+    };
+    for (let at = 0; at < 200; at += 1) expect(await isMade(at)).toBe(true);
+    expect(await isMade(0)).toBe(false);
+    expect([await isMade(200), await isMade(0), await isMade(1)]).toEqual([true, false, true]);
+  });
+
+  test('sessions of 200 hosts are kept, those used last', () => {
+    const sessionFor = createSessionCache();
+    const context = createSecureContext();
+    const isKept = (at: number) => sessionFor(`${at}.test`, 443, context).session !== undefined;
+    const keep = (at: number) => sessionFor(`${at}.test`, 443, context).keep(Buffer.from('session'));
+    for (let at = 0; at < 200; at += 1) keep(at);
+    expect(isKept(0)).toBe(true);
+    keep(200);
+    expect([0, 1, 2, 200].map(isKept)).toEqual([true, false, true, true]);
   });
 
   test('hosts that are dialled for the first time at the same time share one context', async () => {

@@ -1,10 +1,11 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { createPusher, type PushHost, reachableLocation } from '../../src/upstream/pusher.ts';
 import { type UpstreamSettings, upstreamAt } from '../../src/upstream/settings.ts';
 import { requireBasic } from '../support/guarded-registry.ts';
 import { type Handler, startServer } from '../support/hostile-registry.ts';
+import { turns } from '../support/turns.ts';
 import { closing, repository, tagged } from '../support/upstream.ts';
 
 const app = repository('team/app');
@@ -129,6 +130,30 @@ describe('fault 69: a push with redirects or unusual answers', () => {
     expect(await pusher.blob(app, blob)).toBe('uploaded');
     expect(writes()).toMatchObject([{ body: BYTES.toString() }]);
   });
+});
+
+test('a registry has half an hour to answer an upload', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  let arrive = () => {};
+  const arrived = new Promise<void>((resolve) => {
+    arrive = resolve;
+  });
+  const { pusher } = await registry(({ method }) => {
+    if (method === 'PUT') arrive();
+    return method === 'PUT';
+  });
+  let status = 0;
+  const pushing = pusher.manifest(app, tagged('v1'), MANIFEST).catch((error: { status: number }) => {
+    status = error.status;
+  });
+  await arrived;
+  await vi.advanceTimersByTimeAsync(30 * 60_000 - 1);
+  await turns(2);
+  expect(status).toBe(0);
+  vi.advanceTimersByTime(1);
+  await pushing;
+  expect(status).toBe(504);
 });
 
 test('a manifest that the registry says it has stored under another digest fails', async () => {

@@ -127,6 +127,22 @@ describe('the memory of addresses', () => {
     },
   );
 
+  test('is of 200 places, those used last', async () => {
+    const memory = await afterConnecting('0.test:443', true);
+    const isKnown = (place: number) => memory.ordered(`${place}.test:443`, all)[0] === second;
+    const note = (place: number) => {
+      const socket = Object.assign(new EventEmitter(), { remoteAddress: second?.address });
+      memory.follow(`${place}.test:443`, socket as unknown as Socket, Promise.resolve());
+      socket.emit('connect');
+    };
+    for (let place = 1; place < 200; place += 1) note(place);
+    await new Promise(setImmediate);
+    expect(isKnown(0)).toBe(true);
+    note(200);
+    await new Promise(setImmediate);
+    expect([0, 1, 2, 200].map(isKnown)).toEqual([true, false, true, true]);
+  });
+
   test('changes nothing when the name has lost the address', async () => {
     const memory = await afterConnecting('registry.test:443', true);
     const left = all.filter((one) => one !== second);

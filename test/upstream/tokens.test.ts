@@ -1,9 +1,10 @@
 import { describe, expect, test, vi } from 'vitest';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Credential } from '../../src/upstream/auth/credentials.ts';
+import { createTokenCache } from '../../src/upstream/auth/token.ts';
 import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import { USER_AGENT } from '../../src/upstream/http/transport.ts';
-import { upstreamAt } from '../../src/upstream/settings.ts';
+import { DEFAULT_TIMEOUTS, upstreamAt } from '../../src/upstream/settings.ts';
 import {
   bearerChallenge,
   createTokenService,
@@ -495,4 +496,17 @@ describe('a login whose password has changed', () => {
     expect(shown()).toEqual(['ci:before', 'ci:after']);
     expect(server.requests.at(-1)?.headers['authorization']).toBe('Bearer token-2');
   });
+});
+
+test('2000 authorizations are kept, those used last', async () => {
+  const tokens = createTokenCache({
+    send: () => Promise.reject(new Error('no request is needed')),
+    timeouts: DEFAULT_TIMEOUTS,
+    now: () => 0,
+  });
+  for (let at = 0; at < 2000; at += 1) tokens.keep(`${at}`, `Basic ${at}`);
+  expect(await tokens.current('0')).toBe('Basic 0');
+  tokens.keep('2000', 'Basic 2000');
+  const kept = await Promise.all(['0', '1', '2', '2000'].map((key) => tokens.current(key)));
+  expect(kept).toEqual(['Basic 0', undefined, 'Basic 2', 'Basic 2000']);
 });

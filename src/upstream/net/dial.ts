@@ -1,7 +1,6 @@
 import type { LookupAddress } from 'node:dns';
 import { request as httpRequest } from 'node:http';
 import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { authorityOf, hostOf, isInSubnet, isLoopback, isPublicAddress, portOf } from '../../lib/address.ts';
@@ -77,6 +76,17 @@ const GUARD_LOOKUP_MS = 1000;
 const GUARD_HOSTS_MAX = 500;
 const GUARD_MAX_AGE_MS = 60_000;
 
+/** The addresses of a lookup; none when it fails or takes longer. */
+function withinMs(
+  limitMs: number,
+  lookup: Promise<readonly LookupAddress[]>,
+): Promise<readonly LookupAddress[]> {
+  return new Promise((settle) => {
+    const timer = setTimeout(settle, limitMs, []).unref();
+    lookup.then(settle, () => settle([])).finally(() => clearTimeout(timer));
+  });
+}
+
 /**
  * Behind a proxy, the proxy looks up the names, and often only it can. So a name is refused when it resolves
  * here to private addresses, or when it is private by its form. The proxy decides about any other name that is
@@ -88,9 +98,7 @@ export function createNameGuard(resolve: Resolver): NameGuard {
     refusePrivateLiteral(host);
     if (isIP(host) !== 0 || unjudged.has(host)) return;
     if (PRIVATE_NAME.test(host.replace(/\.$/, ''))) throw refused(host);
-    const unknown: readonly LookupAddress[] = [];
-    const late = delay(GUARD_LOOKUP_MS, unknown, { ref: false });
-    const addresses = await Promise.race([resolve(host).catch(() => unknown), late]);
+    const addresses = await withinMs(GUARD_LOOKUP_MS, resolve(host));
     if (addresses.length === 0) unjudged.set(host, true);
     else if (!addresses.some(({ address }) => isPublicAddress(address))) throw refused(host);
   };
