@@ -62,6 +62,38 @@ describe('LoginThrottle', () => {
     expect(throttle.waitMs(from('198.51.100.1'))).toBeGreaterThan(0);
   });
 
+  /** An address of its own for each number. */
+  const numbered = (at: number) => `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`;
+
+  test('counts the failures of ten thousand addresses, those that failed or asked last', () => {
+    const throttle = createLoginThrottle({ ...LIMITS, failuresMax: 1 }, () => 0);
+    const isBlocked = (at: number) => throttle.waitMs(from(numbered(at), 'other')) > 0;
+    for (let at = 0; at < 10_000; at += 1) throttle.fail(from(numbered(at), `name ${at}`));
+    expect(isBlocked(0)).toBe(true);
+    throttle.fail(from(numbered(10_000)));
+    expect([0, 1, 2, 10_000].map(isBlocked)).toEqual([true, false, true, true]);
+  });
+
+  test('counts the failures of ten thousand account names, those that failed or asked last', () => {
+    const throttle = createLoginThrottle({ ...LIMITS, failuresMax: 0.1 }, () => 0);
+    const isBlocked = (at: number) => throttle.waitMs(from('198.51.100.1', `name ${at}`)) > 0;
+    const fail = (at: number) => throttle.fail(from('192.0.2.1', `name ${at}`));
+    for (let at = 0; at < 10_000; at += 1) fail(at);
+    expect(isBlocked(0)).toBe(true);
+    fail(10_000);
+    expect([0, 1, 2, 10_000].map(isBlocked)).toEqual([true, false, true, true]);
+  });
+
+  test('knows ten thousand addresses of accounts, those that logged in or asked last', () => {
+    const throttle = createLoginThrottle(LIMITS, () => 0);
+    for (let at = 0; at < 30; at += 1) throttle.fail(from(`192.0.2.${at}`));
+    const isKnown = (at: number) => throttle.waitMs(from(numbered(at))) === 0;
+    for (let at = 0; at < 10_000; at += 1) throttle.succeed(from(numbered(at)));
+    expect(isKnown(0)).toBe(true);
+    throttle.succeed(from(numbered(10_000)));
+    expect([0, 1, 2, 10_000].map(isKnown)).toEqual([true, false, true, true]);
+  });
+
   test.each([
     ['another account from that address', from('198.51.100.1', 'b'), 0, 60_000],
     ['the account from another address', from('198.51.100.2'), 0, 60_000],

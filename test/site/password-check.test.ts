@@ -78,6 +78,58 @@ describe('PasswordCheck', () => {
     expect(isRemembered('right', cheap)).toBe(false);
   });
 
+  test('remembers 4096 verified passwords, those used last', async () => {
+    const { check, isRemembered } = createPasswordCheck({ throttle: NO_THROTTLE, decoy, now: () => 0 });
+    const light = await hashPassword('right', { ln: 1, r: 1, p: 1 });
+    /** The same hash in another file. */
+    const hashAt = (at: number) => ({ ...light, text: `${light.text} ${at}` });
+    const verify = (at: number) =>
+      check({ accountName: `${at}`, password: 'right', hash: hashAt(at), address: ADDRESS });
+    for (let start = 0; start < 4096; start += 512) {
+      await Promise.all(Array.from({ length: 512 }, (_, at) => verify(start + at)));
+    }
+    expect(isRemembered('right', hashAt(0))).toBe(true);
+    await verify(4096);
+    const kept = [0, 4096].map((at) => isRemembered('right', hashAt(at)));
+    expect(kept).toEqual([true, true]);
+    const left = Array.from({ length: 4097 }, (_, at) => isRemembered('right', hashAt(at)));
+    expect(left.filter((isKept) => !isKept)).toHaveLength(1);
+  });
+
+  test('hashes two passwords at once', async () => {
+    let turns = 0;
+    const throttle: LoginThrottle = {
+      ...NO_THROTTLE,
+      waitMs: () => {
+        turns += 1;
+        return 0;
+      },
+    };
+    const { check } = createPasswordCheck({ throttle, decoy, now: () => 0 });
+    const wrong = Array.from({ length: 3 }, (_, at) =>
+      check({ accountName: 'a', password: `wrong ${at}`, hash: cheap, address: ADDRESS }),
+    );
+    // The throttle is asked when a login comes, and when its turn comes: before the first hash is ready, of two.
+    for (let step = 0; step < 20; step += 1) await Promise.resolve();
+    expect(turns).toBe(5);
+    expect(await Promise.all(wrong)).toEqual(Array(3).fill({ kind: 'wrong' }));
+    expect(turns).toBe(6);
+  });
+
+  test.each([
+    [1024, 0],
+    [1025, 1],
+  ])('lets %d logins wait, and sends %d away for a second', async (count, sentAway) => {
+    const { check } = createPasswordCheck({ throttle: NO_THROTTLE, decoy, now: () => 0 });
+    const verdicts = await Promise.all(
+      Array.from({ length: 2 + count }, (_, at) =>
+        check({ accountName: `${at}`, password: 'wrong', hash: cheap, address: ADDRESS }),
+      ),
+    );
+    const later = verdicts.filter(({ kind }) => kind === 'later');
+    expect(later).toEqual(Array(sentAway).fill({ kind: 'later', waitMs: 1000 }));
+  });
+
   test('accepts the right password, and no password of an unknown login', async () => {
     const { check } = checking();
     expect(await check('a', 'right', cheap, ADDRESS)).toEqual({ kind: 'right' });

@@ -1,8 +1,16 @@
 import { cp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { SharedState } from '../../src/lib/shared-state.ts';
 import { createAccessToken } from '../../src/site/account.ts';
+import type { LoginAttempt } from '../../src/site/login-throttle.ts';
 import { openMachineAdmin } from '../../src/site/machine-admin.ts';
+import type { MachineFolder, TokenChanges } from '../../src/site/machine-folder.ts';
+import {
+  followMachineChanges,
+  publishMachineChange,
+  shareLoginThrottle,
+} from '../../src/site/shared-site.ts';
 import { randomTokenKey } from '../../src/site/token.ts';
 import { MemoryServer } from '../support/memory-store.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
@@ -88,5 +96,69 @@ describe('replicas of a site', () => {
     one.clock.ms += 1000;
     expect(await kindOf(one, 'ci', 'hush')).toBe('refused');
     expect(await kindOf(other, 'ci', 'hush')).toBe('admitted');
+  });
+});
+
+describe('what replicas tell each other', () => {
+  async function twoStates() {
+    const server = new MemoryServer();
+    const states = [server.replica().state, server.replica().state] as const;
+    await expect.poll(() => states.map(({ trouble }) => trouble)).toEqual([undefined, undefined]);
+    return { states, server };
+  }
+
+  test('of failed logins is read with addresses of 64 characters and names of 256, and no longer ones', async () => {
+    const { states } = await twoStates();
+    const [one, other] = states;
+    const failed: LoginAttempt[] = [];
+    const own = { waitMs: () => 0, fail: (attempt: LoginAttempt) => failed.push(attempt), succeed: () => {} };
+    shareLoginThrottle(own, other);
+    const [address, accountName] = ['a'.repeat(64), 'n'.repeat(256)];
+    for (const attempt of [
+      { address: `${address}a`, accountName },
+      { address, accountName: `${accountName}n` },
+      { address, accountName },
+    ]) {
+      await one.publish('login failed', attempt);
+    }
+    await expect.poll(() => failed.length).toBeGreaterThan(0);
+    expect(failed).toEqual([{ address, accountName }]);
+  });
+
+  test.each([
+    [256, 1],
+    [257, 0],
+  ])('of a failed login with a name of %d characters is sent %d times', async (characters, count) => {
+    const published: string[] = [];
+    const failed: string[] = [];
+    const state = {
+      subscribe: () => {},
+      publish: async (topic: string) => void published.push(topic),
+    } as unknown as SharedState;
+    const own = {
+      waitMs: () => 0,
+      fail: ({ accountName }: LoginAttempt) => failed.push(accountName),
+      succeed: () => {},
+    };
+    const accountName = 'n'.repeat(characters);
+    shareLoginThrottle(own, state).fail({ address: '192.0.2.1', accountName });
+    expect(published).toHaveLength(count);
+    expect(failed).toEqual([accountName]);
+  });
+
+  test('of changed tokens names 2000 of each kind', async () => {
+    const { states } = await twoStates();
+    const hashes = Array.from({ length: 2001 }, (_, at) => String(at).padStart(43, 'x'));
+    const changes: TokenChanges[] = [];
+    const folder = { reread: async (tokens?: TokenChanges) => void (tokens && changes.push(tokens)) };
+    followMachineChanges(folder as unknown as MachineFolder, states[1]);
+    publishMachineChange(states[0], { gone: hashes, back: [] });
+    await expect.poll(() => changes.length).toBe(1);
+    expect(changes).toEqual([{ gone: hashes.slice(0, 2000), back: [] }]);
+    // A replica of another version could name more.
+    await states[0].publish('machines changed', { gone: hashes, back: [] });
+    publishMachineChange(states[0], { gone: [], back: hashes });
+    await expect.poll(() => changes.length).toBe(2);
+    expect(changes[1]).toEqual({ gone: [], back: hashes.slice(0, 2000) });
   });
 });

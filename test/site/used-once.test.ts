@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { ClaimResult, SharedState } from '../../src/lib/shared-state.ts';
 import { UsedOnce } from '../../src/site/used-once.ts';
 import { MemoryServer } from '../support/memory-store.ts';
@@ -19,6 +19,19 @@ test('ten thousand uses are remembered, and the first ones forgotten first', asy
   await used.use('one more');
   const uses = [await used.use('one more'), await used.use('9999'), await used.use('1'), await used.use('0')];
   expect(uses).toEqual([false, false, false, true]);
+});
+
+test.each([
+  ['a minute', 60_000, false],
+  ['a millisecond more', 60_001, true],
+])('a use is remembered for its lifetime: after %s', async (_, afterMs, isAllowed) => {
+  const clock = vi.spyOn(performance, 'now');
+  onTestFinished(() => clock.mockRestore());
+  const used = new UsedOnce(options);
+  clock.mockReturnValue(1_000_000);
+  expect(await used.use('one')).toBe(true);
+  clock.mockReturnValue(1_000_000 + afterMs);
+  expect(await used.use('one')).toBe(isAllowed);
 });
 
 test('a use at one replica counts at every other, for memories of the same name alone', async () => {
