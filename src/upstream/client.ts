@@ -14,15 +14,8 @@ import { createBlobTransport } from './http/blob-transport.ts';
 import { createSlabPool, type SlabPool } from './http/body.ts';
 import { drain } from './http/reply.ts';
 import { createTransport, type Outgoing, type Reply, type Transport } from './http/transport.ts';
-import {
-  AddressRefusedError,
-  createDial,
-  createNameGuard,
-  type Dial,
-  type DialTarget,
-  type ProxySettings,
-  proxyFor,
-} from './net/dial.ts';
+import { createDial, type Dial, type DialTarget, type ProxySettings, proxyFor } from './net/dial.ts';
+import { AddressRefusedError, createNameGuard } from './net/name-guard.ts';
 import { createResolvers, type Resolver } from './net/resolver.ts';
 import { createTlsContexts, SYSTEM_AUTHORITIES } from './net/tls.ts';
 import { RangeBudget } from './range-budget.ts';

@@ -9,7 +9,8 @@ import {
 import { StalledBodyError } from './http/body.ts';
 import { noticesOf, RedirectError, readBody } from './http/reply.ts';
 import { HeadTimeoutError, type Reply } from './http/transport.ts';
-import { AddressRefusedError, ConnectTimeoutError } from './net/dial.ts';
+import { ConnectTimeoutError } from './net/dial.ts';
+import { AddressRefusedError } from './net/name-guard.ts';
 
 /** What was requested, for messages: `docker.io/library/alpine:latest`, and the code of its 404. */
 export interface ResourceRef {

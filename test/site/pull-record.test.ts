@@ -155,6 +155,49 @@ describe('PullRecord', () => {
     expect(keys.toSorted()).toEqual(keys);
   });
 
+  test('keeps the last answers for ten thousand images, those asked for last', () => {
+    const { record, answer } = recording();
+    const outcome = sent('one');
+    const ask = (at: number) => answer(app, `v${at}` as Tag, outcome);
+    for (let at = 0; at < 10_000; at += 1) ask(at);
+    expect(record.images()).toHaveLength(10_000);
+    ask(0);
+    ask(10_000);
+    const images = record.images().map(({ image }) => image);
+    expect(images).toHaveLength(10_000);
+    expect(['v0', 'v1', 'v10000'].map((tag) => images.includes(`docker.io/lab/app:${tag}`))).toEqual([
+      ...[true, false, true],
+    ]);
+  });
+
+  test('keeps ten thousand decisions, those made or answered last', () => {
+    const { record, answer, profile } = recording();
+    const decide = (at: number) =>
+      record.noteDecision(profile, app, `v${at}` as Tag, decision(`decision ${at}`));
+    for (let at = 0; at < 10_000; at += 1) decide(at);
+    const outcome = sent('one');
+    const reasonFor = (at: number) => {
+      answer(app, `v${at}` as Tag, outcome);
+      return record.latest()[0]?.reason;
+    };
+    expect(reasonFor(0)).toBe('decision 0');
+    decide(10_000);
+    const none = 'sent as the registry has it';
+    expect([1, 2, 10_000].map(reasonFor)).toEqual([none, 'decision 2', 'decision 10000']);
+  });
+
+  test('keeps five thousand machines, those that pulled last', () => {
+    const { record, identity } = recording();
+    const pull = (at: number) => record.hostAt(identity, `machine ${at}`)();
+    for (let at = 0; at < 5000; at += 1) pull(at);
+    expect(record.hosts()).toHaveLength(5000);
+    pull(0);
+    pull(5000);
+    const addresses = record.hosts().map(({ address }) => address);
+    expect(addresses).toHaveLength(5000);
+    expect([0, 1, 5000].map((at) => addresses.includes(`machine ${at}`))).toEqual([true, false, true]);
+  });
+
   test('notes each machine once, with what it last was', () => {
     const { record, pass, identity } = recording();
     record.hostAt(identity, '192.0.2.1')();

@@ -1,6 +1,6 @@
 import type { LookupAddress } from 'node:dns';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { createNameGuard } from '../../src/upstream/net/dial.ts';
+import { createNameGuard } from '../../src/upstream/net/name-guard.ts';
 
 /** A guard for which no name has an address, and the names that it has looked up. */
 function ofUnknownNames() {

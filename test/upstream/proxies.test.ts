@@ -3,13 +3,8 @@ import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
-import {
-  AddressRefusedError,
-  createNameGuard,
-  proxyAuthorization,
-  proxyFor,
-  proxyFromEnvironment,
-} from '../../src/upstream/net/dial.ts';
+import { proxyAuthorization, proxyFor, proxyFromEnvironment } from '../../src/upstream/net/dial.ts';
+import { AddressRefusedError, createNameGuard } from '../../src/upstream/net/name-guard.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { createContent, serveContent, startRawServer, startServer } from '../support/hostile-registry.ts';

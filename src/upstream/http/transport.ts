@@ -2,7 +2,8 @@ import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage
 import type { Socket } from 'node:net';
 import { pipeline, type Readable } from 'node:stream';
 import { formatLocation, hostOf, portOf, targetOf } from '../../lib/address.ts';
-import { type Dial, type DialTarget, type NameGuard, proxyAuthorization } from '../net/dial.ts';
+import { type Dial, type DialTarget, proxyAuthorization } from '../net/dial.ts';
+import type { NameGuard } from '../net/name-guard.ts';
 import type { Timeouts } from '../settings.ts';
 import { type Body, type BodyStream, BrokenBodyError, createBodyStream } from './body.ts';
 
