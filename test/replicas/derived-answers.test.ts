@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { SharedState } from '../../src/lib/shared-state.ts';
 import { isReadableIndex } from '../../src/mirror/documents/parts.ts';
 import type { DerivedAnswers } from '../../src/oci/content-store.ts';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -121,5 +122,50 @@ describe('sharedDerivedAnswers()', () => {
     const { server, one } = await twoReplicas();
     await one.keep(BENCH, derived('x'.repeat(512 * 1024)));
     expect(server.values.size).toBe(0);
+  });
+});
+
+describe('what a replica has shared', () => {
+  /** A replica with a shared state that takes everything; how often it has set a value, and for how long. */
+  function sharing() {
+    const clock = { ms: 0 };
+    const lifetimes: number[] = [];
+    const state = {
+      trouble: undefined,
+      onReturn: () => {},
+      set: async (_key: string, _value: unknown, ttlMs: number) => {
+        lifetimes.push(ttlMs);
+        return true;
+      },
+    } as unknown as SharedState;
+    const own: DerivedAnswers = { keep: async () => {}, find: async () => undefined };
+    const answers = sharedDerivedAnswers(own, state, isIndex, () => clock.ms);
+    return { answers, clock, lifetimes };
+  }
+  const numbered = (at: number): Manifest => ({ ...derived(), digest: `sha256:${at}` as Manifest['digest'] });
+
+  test('is shared for an hour, and again after half an hour', async () => {
+    const { answers, clock, lifetimes } = sharing();
+    for (const [atMs, count] of [
+      [0, 1],
+      [30 * 60_000 - 1, 1],
+      [30 * 60_000, 2],
+    ] as const) {
+      clock.ms = atMs;
+      await answers.keep(BENCH, numbered(0));
+      expect(lifetimes).toEqual(Array(count).fill(60 * 60_000));
+    }
+  });
+
+  test('is remembered of ten thousand answers, those shared last', async () => {
+    const { answers, lifetimes } = sharing();
+    const answer = derived();
+    const keep = (at: number) =>
+      answers.keep(BENCH, { ...answer, digest: `sha256:${at}` as Manifest['digest'] });
+    for (let at = 0; at < 10_000; at += 1) await keep(at);
+    await keep(0);
+    expect(lifetimes).toHaveLength(10_000);
+    for (const at of [10_000, 0, 1]) await keep(at);
+    expect(lifetimes).toHaveLength(10_002);
   });
 });

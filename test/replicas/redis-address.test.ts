@@ -66,6 +66,14 @@ describe('RedisUrl', () => {
     expect(check(RedisUrl, url).problems).toHaveLength(1);
   });
 
+  test.each([
+    [64, 0],
+    [65, 1],
+  ])('reads %d hosts with %d errors', (count, errors) => {
+    const hosts = Array.from({ length: count }, (_, at) => `host-${at}`).join(',');
+    expect(check(RedisUrl, `redis+cluster://${hosts}`).problems ?? []).toHaveLength(errors);
+  });
+
   test('refuses an invalid URL without repeating its password', () => {
     const [problem] = check(RedisUrl, 'rediss://app:hush@a/db').problems ?? [];
     expect(problem?.why).not.toContain('hush');

@@ -168,6 +168,21 @@ describe('content discovery endpoints', () => {
     expect(seen).toEqual(['latest', 'v1', 'v2', 'v3']);
   });
 
+  test('a client that requests no number gets a page of ten thousand tags, and of fewer what it requests', async () => {
+    const { port, registry } = await serveContent();
+    const asked: unknown[] = [];
+    const { tags } = registry;
+    registry.tags = (repository, options) => {
+      asked.push([options?.limit, options?.first]);
+      return tags(repository, options);
+    };
+    for (const query of ['', '?n=2']) await ask(port, `/v2/library/app/tags/list${query}`);
+    expect(asked).toEqual([
+      [undefined, 10_000],
+      [2, 10_000],
+    ]);
+  });
+
   test('Link contains the ns parameter', async () => {
     const { port } = await serveContent();
     const { headers } = await ask(port, '/v2/team/app/tags/list?n=1&ns=localhost%3A5000');

@@ -123,6 +123,21 @@ describe('the limit of connections by address', () => {
     });
   });
 
+  test('is logged again after a minute', () => {
+    const server = new EventEmitter() as Server;
+    const clock = { ms: 0 };
+    const logged: number[] = [];
+    boundConnections(server, {
+      ...{ max: 1, proxies: [], log: () => void logged.push(clock.ms), metrics: createMetrics() },
+      now: () => clock.ms,
+    });
+    for (const atMs of [0, 59_999, 60_000, 119_999, 120_000]) {
+      clock.ms = atMs;
+      server.emit('drop', { remoteAddress: '192.0.2.1' });
+    }
+    expect(logged).toEqual([0, 60_000, 120_000]);
+  });
+
   test('logs once which address was refused', async () => {
     const { port, log } = await serve({ limits: { connections: MAX } });
     await open(port, ATTACKER, 2 * MAX);

@@ -286,6 +286,23 @@ describe('createResponseCache()', () => {
     expect(cache.find('/x', 'a', true)).toBeUndefined();
   });
 
+  test('counts an answer’s bytes, key and two KiB of its headers', () => {
+    const target = '/x?at=10';
+    const keyLength = `i${target} a`.length;
+    const entryBytes = prepared.manifest.bytes.length + keyLength + 2048;
+    const cache = createResponseCache({ maxBytes: 10 * entryBytes, now: () => 0 });
+    const targets = Array.from({ length: 11 }, (_, at) => `/x?at=${at + 10}`);
+    const store = (one: string) =>
+      cache.beginStore({
+        ...{ target: one, route: route(prepared.manifest.digest), admissionKey: 'a', acceptsIndex: true },
+      })(prepared);
+    const kept = () => targets.filter((one) => cache.find(one, 'a', true) !== undefined).length;
+    for (const one of targets.slice(0, 10)) store(one);
+    expect(kept()).toBe(10);
+    store(targets[10] ?? '');
+    expect(kept()).toBe(10);
+  });
+
   test('remembers the routes of four MiB of targets', () => {
     const cache = createResponseCache({ maxBytes: 1e9, now: () => 0 });
     const targets = Array.from({ length: 600 }, (_, at) => `/${at}/${'x'.repeat(8000)}`);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { DOCKER_HUB, formatRepository } from '../../src/oci/reference.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
-import { parseRoute } from '../../src/server/routes.ts';
+import { createBlobRouteReader, parseRoute } from '../../src/server/routes.ts';
 
 const SHA256 = `sha256:${'a'.repeat(64)}`;
 const SHA512 = `sha512:${'b'.repeat(128)}`;
@@ -115,5 +115,34 @@ describe('a request target', () => {
         artifactType: 'application/vnd.x+json',
       });
     }
+  });
+});
+
+describe('createBlobRouteReader()', () => {
+  const targetOf = (at: number, characters = 0) => {
+    const target = `/v2/library/app/blobs/${SHA256}?at=${String(at).padStart(4, '0')}&pad=`;
+    return target.padEnd(characters, 'x');
+  };
+
+  test('remembers 256 targets: with one more, all are parsed again', () => {
+    const read = createBlobRouteReader(RULES);
+    const first = read(targetOf(0));
+    for (let at = 1; at < 256; at += 1) read(targetOf(at));
+    expect(read(targetOf(0))).toBe(first);
+    read(targetOf(256));
+    expect(read(targetOf(0))).not.toBe(first);
+    expect(read(targetOf(0))).toEqual(first);
+  });
+
+  test.each([
+    [1024, true],
+    [1025, false],
+  ])('remembers a target of %d characters: %s', (characters, isRemembered) => {
+    const read = createBlobRouteReader(RULES);
+    const target = targetOf(0, characters);
+    expect(target).toHaveLength(characters);
+    const first = read(target);
+    expect(first?.kind).toBe('blob');
+    expect(read(target) === first).toBe(isRemembered);
   });
 });
