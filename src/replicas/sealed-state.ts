@@ -87,13 +87,13 @@ class SealedState implements SharedState {
       this.#count('get', 'skipped');
       return undefined;
     }
-    const read = this.#options.store.get(name, VALUE_MAX_BYTES + 1);
+    // Of a longer value only a part is read, which cannot be opened.
+    const read = this.#options.store.get(name, VALUE_MAX_BYTES);
     const sealed = await this.#finish('get', this.#budgetOf(patience), read, (value) =>
       value === undefined ? 'miss' : undefined,
     );
     if (sealed === undefined) return undefined;
-    const isBounded = sealed.length <= VALUE_MAX_BYTES;
-    const value = isBounded ? parseBy(this.#sealer.open(sealed, name), schema) : undefined;
+    const value = parseBy(this.#sealer.open(sealed, name), schema);
     this.#count('get', value === undefined ? 'invalid' : 'ok');
     return value;
   }

@@ -74,6 +74,20 @@ describe('sharedDerivedAnswers()', () => {
     expect(server.values.size).toBe(shared);
   });
 
+  test.each([
+    [512 * 1024, true],
+    [512 * 1024 + 1, false],
+  ])('takes an answer of %d characters that another replica has shared: %s', async (characters, isTaken) => {
+    const { server, states, one, other } = await twoReplicas();
+    const small = derived();
+    await one.keep(BENCH, small);
+    const answer = derived('x'.repeat(characters - small.bytes.length));
+    const [, , , ...key] = keyOf(server).replace(small.digest, answer.digest).split(':');
+    const value = { mediaType: TYPE, text: answer.bytes.toString() };
+    expect(await states[0].set(key.join(':'), value, 1000, 'background')).toBe(true);
+    expect((await other.find(BENCH, answer.digest))?.digest).toBe(isTaken ? answer.digest : undefined);
+  });
+
   test('neither shares nor looks for answers to a client’s own login', async () => {
     const { server, one, other } = await twoReplicas();
     const answer = derived();

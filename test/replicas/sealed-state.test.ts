@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
+import { createSealer } from '../../src/lib/seal.ts';
 import { MemoryServer } from '../support/memory-store.ts';
 
 const NUMBER = v.object({ n: v.number() });
@@ -63,10 +64,28 @@ describe('a value in the sealed state', () => {
     expect(await b.state.get('k', NUMBER)).toBeUndefined();
   });
 
-  test('is not stored above 1 MiB', async () => {
-    const { server, a } = await twoReplicas();
-    expect(await a.state.set('k', 'x'.repeat(1024 * 1024), 1000)).toBe(false);
+  /** A text that is sealed in so many characters, and in more with another one. */
+  const sealedIn = (characters: number) => 'x'.repeat((characters * 3) / 4 - 12 - 16 - '""'.length);
+
+  test('is stored up to 1 MiB, and read by another replica', async () => {
+    const { server, a, b } = await twoReplicas();
+    const largest = sealedIn(1024 * 1024);
+    expect(await a.state.set('k', `${largest}x`, 1000, 'background')).toBe(false);
     expect(server.values.size).toBe(0);
+    expect(await a.state.set('k', largest, 1000, 'background')).toBe(true);
+    expect(await b.state.get('k', v.string(), 'background')).toBe(largest);
+  });
+
+  test('of more than 1 MiB is not read, whoever has sealed it', async () => {
+    const { server, a, b } = await twoReplicas();
+    const largest = sealedIn(1024 * 1024);
+    await a.state.set('k', largest, 1000, 'background');
+    const key = onlyKey(server);
+    const sealer = createSealer('metahub shared state', Buffer.alloc(32, 1));
+    server.values.set(key, sealer.seal(JSON.stringify(`${largest}x`), key));
+    expect(await b.state.get('k', v.string(), 'background')).toBeUndefined();
+    server.values.set(key, sealer.seal(JSON.stringify(largest), key));
+    expect(await b.state.get('k', v.string(), 'background')).toBe(largest);
   });
 });
 
@@ -80,6 +99,24 @@ describe('a message in the sealed state', () => {
     for (const { channel, message } of [...server.messages]) server.publish(channel, message);
     expect(heard).toEqual([{ n: 1 }]);
     expect(b.results).toContain('receive invalid');
+  });
+
+  test('of more than 256 KiB is not published, and the other replicas catch up', async () => {
+    const { server, a, b } = await twoReplicas();
+    const heard: number[] = [];
+    let caughtUp = 0;
+    b.state.subscribe('t', v.string(), (text) => heard.push(text.length));
+    b.state.onReturn(() => {
+      caughtUp += 1;
+    });
+    await expect.poll(() => caughtUp).toBe(1);
+    const before = server.messages.length;
+    await a.state.publish('t', 'x'.repeat(256 * 1024));
+    expect(server.messages.slice(before).every(({ message }) => message.length < 1024)).toBe(true);
+    expect(a.results.at(-1)).toBe('publish skipped');
+    await expect.poll(() => caughtUp).toBe(2);
+    await a.state.publish('t', 'x'.repeat(190 * 1024));
+    await expect.poll(() => heard).toEqual([190 * 1024]);
   });
 
   test('is ignored when it breaks the schema or no replica sealed it', async () => {
@@ -265,6 +302,13 @@ describe('a claim in the sealed state', () => {
     server.values.set(other.replace(/other$/, 'k'), put(sealed));
     expect(await b.state.claim('k', null, 1000)).toBe('unknown');
     expect(await b.state.claim('other', null, 1000)).toBe('taken');
+  });
+
+  test('of more than 1 MiB is unknown, and nothing is stored', async () => {
+    const { server, a } = await twoReplicas();
+    expect(await a.state.claim('k', 'x'.repeat(1024 * 1024), 1000, 'background')).toBe('unknown');
+    expect(server.values.size).toBe(0);
+    expect(a.results.at(-1)).toBe('claim skipped');
   });
 
   test('is given to one replica, whichever asks first', async () => {

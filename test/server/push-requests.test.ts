@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import type { PushForwarder } from '../../src/oci/push.ts';
-import { dial, exchange, serve } from '../support/served.ts';
+import type { Admitted } from '../../src/oci/registry.ts';
+import { createFakeRegistry } from '../support/fake-registry.ts';
+import { ask, dial, exchange, serve } from '../support/served.ts';
 
 const UPLOAD = '/v2/team/app/blobs/uploads/session';
 const HOST = 'Host: localhost\r\n';
@@ -77,5 +79,48 @@ describe('a request that pushes', () => {
     const body = '3\r\nabc\r\n0\r\nAuthorization: Basic eA==\r\n\r\n';
     const head = `PATCH ${UPLOAD} HTTP/1.1\r\n${HOST}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n`;
     expect([statusesIn(await exchange(port, head + body)), bodies]).toEqual([[202], ['abc']]);
+  });
+});
+
+describe('a HEAD before a push', () => {
+  const MANIFEST = '/v2/library/app/manifests/latest';
+
+  /** A mirror whose response cache has a manifest; how HEAD and GET ask the registry. */
+  async function asking(mayPush: Admitted['mayPush'], push: PushForwarder | undefined) {
+    const registry = createFakeRegistry();
+    registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'latest' });
+    const blob = registry.putBlob(Buffer.from('layer'));
+    const { manifest } = registry;
+    registry.manifest = async (...asked) => ({ ...(await manifest(...asked)), maxAgeMs: 60_000 });
+    const admitted: Admitted = { kind: 'admitted', registry, key: '', ...(mayPush && { mayPush }) };
+    const { port } = await serve({ gate: { admit: () => admitted }, ...(push && { push }) });
+    await ask(port, MANIFEST);
+    registry.forgetCalls();
+    for (const method of ['HEAD', 'GET']) {
+      expect((await ask(port, MANIFEST, { method })).status).toBe(200);
+      expect((await ask(port, `/v2/library/app/blobs/${blob}`, { method })).status).toBe(200);
+    }
+    return registry.calls.map(({ method, options }) => [method, options.beforePush ?? false]);
+  }
+  const push: PushForwarder = { forward: async () => {} };
+
+  test.each<[string, Admitted['mayPush'], boolean]>([
+    ['that may push', () => true, true],
+    ['of a mirror where everybody may push', undefined, true],
+    ['that may not push', () => false, false],
+    ['that may push to another repository', ({ name }) => name !== 'library/app', false],
+  ])('of a client %s reaches the registry, which knows what is there: %s', async (_, mayPush, isAsked) => {
+    expect(await asking(mayPush, push)).toEqual([
+      ...(isAsked ? [['manifest', true]] : []),
+      ['statBlob', isAsked],
+      ['blob', false],
+    ]);
+  });
+
+  test('is an ordinary one at a mirror that takes no pushes', async () => {
+    expect(await asking(() => true, undefined)).toEqual([
+      ['statBlob', false],
+      ['blob', false],
+    ]);
   });
 });
