@@ -62,6 +62,13 @@ describe('a request that pushes', () => {
     },
   );
 
+  test('with another protocol to switch to is refused', async () => {
+    const { port, bodies } = await takePushes();
+    const head = `PATCH ${UPLOAD} HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: h2c\r\n`;
+    const answers = await exchange(port, `${head}Content-Length: 3\r\n\r\nabc`);
+    expect([statusesIn(answers), bodies]).toEqual([[400], []]);
+  });
+
   test('with Expect: 100-continue gets 100', async () => {
     const { port, bodies } = await takePushes();
     const socket = dial(port);

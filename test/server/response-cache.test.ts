@@ -92,6 +92,13 @@ describe('a cached manifest', () => {
     expect(received).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   });
 
+  test('is not sent to a request of another version of HTTP', async () => {
+    const { port } = await serveAged(60_000);
+    expect((await ask(port, PATH)).status).toBe(200);
+    const received = await exchange(port, `GET ${PATH} HTTP/2.0\r\nHost: 127.0.0.1\r\n\r\n`);
+    expect(received).toMatch(/^HTTP\/1\.1 505 /);
+  });
+
   test('is a different one for a different source host', async () => {
     const { port, registry } = await serveAged(60_000);
     await ask(port, PATH);

@@ -73,6 +73,14 @@ describe('the fast path for small blobs', () => {
     expect(longWays()).toBe(0);
   });
 
+  test.each([
+    [8192, 200],
+    [8193, 414],
+  ])('gives the same response as the general path: a target of %d bytes', async (targetBytes, status) => {
+    const { short, littlePath } = await bothWays({ isAllowedHost });
+    expect((await ask(short.port, `${littlePath}&pad=`.padEnd(targetBytes, 'x'))).status).toBe(status);
+  });
+
   test.each<[string, 'GET' | 'HEAD', Record<string, string>, number]>([
     ['no condition', 'GET', {}, 200],
     ['HEAD', 'HEAD', {}, 200],
