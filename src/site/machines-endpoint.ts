@@ -49,6 +49,12 @@ function readNewType(text: string): NewType {
   );
 }
 
+function readRemovedName({ url }: IncomingMessage): string {
+  const name = new URLSearchParams(url?.split('?')[1]).get('name');
+  if (name) return name;
+  throw new RegistryError('NAME_INVALID', 'name the machine type to remove: DELETE /site/machines?name=NAME');
+}
+
 /**
  * True when a page in a browser made the request. A browser adds a stored login to the requests of any page,
  * and names the origin of the page in these headers. No other client sends them, and no page of this site
@@ -103,12 +109,11 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): Reques
         `${account.user} already has ${TYPES_MAX} machine types, the maximum over the network: remove one`,
       );
     }
-    const name = new URLSearchParams(request.url?.split('?')[1] ?? '').get('name') ?? '';
     try {
       const edit: MachineEdit =
         request.method === 'POST'
           ? { kind: 'add-type', type: readNewType(await readBody(request)) }
-          : { kind: 'remove-type', name };
+          : { kind: 'remove-type', name: readRemovedName(request) };
       await admin.change(account.user, edit, { author: { user: account.user, password } });
     } catch (cause) {
       if (!(cause instanceof ConfigError)) throw cause;

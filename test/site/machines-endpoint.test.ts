@@ -2,14 +2,19 @@ import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { createAccessToken } from '../../src/site/account.ts';
 import { longestTurnMs } from '../support/loop-blocks.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';
 
+const TOKEN = createAccessToken();
+
 async function listening() {
   const machines = await machineFolder({
-    'chief.yaml': `# who manages\nuser: chief\npassword: "${await hashed('chief')}"\nmanagesMachines: true\ntypes:
+    'chief.yaml': `# who manages\nuser: chief\npassword: "${await hashed('chief')}"\nmanagesMachines: true
+tokens: [{ name: ci, sha256: "${TOKEN.sha256}" }]
+types:
   - name: old # since 2019
     features: [cpu:broadwell]
   - name: own
@@ -137,18 +142,75 @@ describe('/site/machines', () => {
     },
   );
 
-  test.each<[string, string, string | undefined, object | undefined, number, string]>([
-    ['no login', 'GET', undefined, undefined, 401, 'UNAUTHORIZED'],
-    ['a wrong password', 'GET', basic('chief', 'x'), undefined, 401, 'UNAUTHORIZED'],
-    ['the login of a machine', 'GET', basic('chief-old', 'chief'), undefined, 403, 'DENIED'],
-    ['an account that manages no machines', 'POST', basic('guest', 'guest'), { name: 'x' }, 403, 'DENIED'],
-    ['another method', 'PUT', CHIEF, {}, 405, 'UNSUPPORTED'],
-    ['a name that is there', 'POST', CHIEF, { name: 'old' }, 400, 'NAME_INVALID'],
-    ['no name to remove', 'DELETE', CHIEF, undefined, 400, 'NAME_INVALID'],
-  ])('answers %s with the code of the registry API', async (_, method, login, body, status, code) => {
+  const NO_LOGIN = 'there is no such login, or the password is wrong';
+  const OWN_LOGIN = 'log in as the account itself to see its machine types';
+  test.each<[string, string, string | undefined, object | undefined, number, string, string]>([
+    [
+      'no login',
+      'GET',
+      undefined,
+      undefined,
+      401,
+      'UNAUTHORIZED',
+      'this site needs a login: send user name and password by HTTP Basic',
+    ],
+    ['a wrong password', 'GET', basic('chief', 'x'), undefined, 401, 'UNAUTHORIZED', NO_LOGIN],
+    ['the login of a machine', 'GET', basic('chief-old', 'chief'), undefined, 403, 'DENIED', OWN_LOGIN],
+    [
+      'an account that manages no machines',
+      'POST',
+      basic('guest', 'guest'),
+      { name: 'x' },
+      403,
+      'DENIED',
+      'guest may not change machine types',
+    ],
+    ['another method', 'PUT', CHIEF, {}, 405, 'UNSUPPORTED', 'this path takes GET, POST and DELETE'],
+    [
+      'a body that is no type',
+      'POST',
+      CHIEF,
+      { name: 7 },
+      400,
+      'NAME_INVALID',
+      'the body is not a machine type: send {"name": "…", "features": ["cpu:zen4", …]}',
+    ],
+    [
+      'a name that is there',
+      'POST',
+      CHIEF,
+      { name: 'old' },
+      400,
+      'NAME_INVALID',
+      'there is a machine type old already',
+    ],
+    [
+      'no name to remove',
+      'DELETE',
+      CHIEF,
+      undefined,
+      400,
+      'NAME_INVALID',
+      'name the machine type to remove: DELETE /site/machines?name=NAME',
+    ],
+  ])(
+    'answers %s with the code of the registry API, and why',
+    async (_, method, login, body, status, code, message) => {
+      const { ask } = await listening();
+      const answer = await ask(method, login, body);
+      expect([answer.status, await answer.json()]).toEqual([status, { errors: [{ code, message }] }]);
+      expect(answer.headers.get('allow')).toBe(status === 405 ? 'GET, POST, DELETE' : null);
+      expect(answer.headers.get('www-authenticate')).toBe(status === 401 ? 'Basic realm="metahub"' : null);
+    },
+  );
+
+  test.each([
+    ['a page', CHIEF, { origin: 'null' }, 'a web page may not change machine types'],
+    ['an access token', basic('chief', TOKEN.text), {}, 'chief may not change machine types'],
+  ])('answers a change by %s with 403, and why', async (_, login, headers, message) => {
     const { ask } = await listening();
-    const answer = await ask(method, login, body);
-    expect([answer.status, await answer.json()]).toMatchObject([status, { errors: [{ code }] }]);
+    const answer = await ask('POST', login, { name: 'new' }, '', headers);
+    expect([answer.status, await answer.json()]).toEqual([403, { errors: [{ code: 'DENIED', message }] }]);
   });
 
   test('answers changes with 503 while another machine file is invalid', async () => {
