@@ -64,6 +64,12 @@ function append(document: Document, key: ListKey, node: YAMLMap): void {
   else document.set(key, document.createNode([node]));
 }
 
+function listInOneLine(document: Document, items: readonly string[]): YAMLSeq {
+  const list = document.createNode(items) as YAMLSeq;
+  list.flow = true;
+  return list;
+}
+
 function missingType(name: string, file: string): ConfigError {
   return new ConfigError('missing', `there is no machine type ${name}`, { file });
 }
@@ -74,15 +80,13 @@ function withType(source: string, type: NewType, file: string): string {
   if (positionOf(document, 'types', type.name) >= 0) {
     throw new ConfigError('exists', `there is a machine type ${type.name} already`, { file });
   }
-  const { name, features, login, password } = type;
+  const { name, login, password } = type;
   const node = document.createNode({
     name,
-    features,
+    features: listInOneLine(document, type.features),
     ...(login === undefined ? {} : { login }),
     ...(password === undefined ? {} : { password }),
   }) as YAMLMap;
-  const list = node.get('features', true);
-  if (isSeq(list)) list.flow = true;
   append(document, 'types', node);
   return formatEdited(document, file);
 }
@@ -163,9 +167,7 @@ function withTypeChanged(source: string, change: TypeChange, file: string): stri
   const list = listOf(document, 'types');
   const node = list?.items[positionOf(document, 'types', change.name)];
   if (!isMap(node)) throw missingType(change.name, file);
-  const features = document.createNode(change.features) as YAMLSeq;
-  features.flow = true;
-  setOrDelete(node, 'features', features);
+  node.set('features', listInOneLine(document, change.features));
   setOrDelete(node, 'login', change.login);
   if (change.password !== undefined) setOrDelete(node, 'password', change.password ?? undefined);
   return formatEdited(document, file);
