@@ -136,20 +136,47 @@ describe('an edit of a machine file', () => {
     for (const comment of ['# The lab.', '# The first type.']) expect(text).toContain(comment);
   });
 
-  test.each<[string, MachineEdit, string]>([
-    ['a type that is there', { kind: 'add-type', type: { name: 'cpu', features: [] } }, 'exists'],
-    ['a token that is there', { kind: 'add-token', token: { name: 'ci', sha256: 'x' } }, 'exists'],
-    ['a token of no type', { kind: 'add-token', token: { name: 'x', sha256: 'x', type: 'none' } }, 'missing'],
+  const NO_TYPE = 'there is no machine type none';
+  test.each<[string, MachineEdit, string, string]>([
+    [
+      'a type that is there',
+      { kind: 'add-type', type: { name: 'cpu', features: [] } },
+      'exists',
+      'there is a machine type cpu already',
+    ],
+    [
+      'a token that is there',
+      { kind: 'add-token', token: { name: 'ci', sha256: 'x' } },
+      'exists',
+      'there is a token ci already',
+    ],
+    [
+      'a token of no type',
+      { kind: 'add-token', token: { name: 'x', sha256: 'x', type: 'none' } },
+      'missing',
+      NO_TYPE,
+    ],
     [
       'no type to change',
       { kind: 'change-type', change: { name: 'none', features: [], login: undefined } },
       'missing',
+      NO_TYPE,
     ],
-    ['no type to remove', { kind: 'remove-type', name: 'none' }, 'missing'],
-    ['no token to remove', { kind: 'remove-token', name: 'cpu' }, 'missing'],
-    ['no enrolment to use', { kind: 'enrol', sha256: 'a', tokenSha256: 'x' }, 'missing'],
-    ['no type to set the password of', { kind: 'set-password', type: 'none', password: 'x' }, 'missing'],
-  ])('fails for %s', (_, change, code) => {
+    ['no type to remove', { kind: 'remove-type', name: 'none' }, 'missing', NO_TYPE],
+    ['no token to remove', { kind: 'remove-token', name: 'cpu' }, 'missing', 'there is no token cpu'],
+    [
+      'no enrolment to use',
+      { kind: 'enrol', sha256: 'a', tokenSha256: 'x' },
+      'missing',
+      'there is no such enrolment',
+    ],
+    [
+      'no type to set the password of',
+      { kind: 'set-password', type: 'none', password: 'x' },
+      'missing',
+      NO_TYPE,
+    ],
+  ])('fails for %s', (_, change, code, why) => {
     const failure = (() => {
       try {
         return edit(change);
@@ -158,7 +185,20 @@ describe('an edit of a machine file', () => {
       }
     })();
     expect(failure).toBeInstanceOf(ConfigError);
-    expect(failure).toMatchObject({ code, file: 'lab.yaml' });
+    expect(failure).toMatchObject({ code, why, file: 'lab.yaml' });
+  });
+
+  test.each<[string, MachineEdit]>([
+    ['types', { kind: 'remove-type', name: 'cpu' }],
+    ['types', { kind: 'set-password', type: 'cpu', password: 'x' }],
+    ['types', { kind: 'change-type', change: { name: 'cpu', features: [], login: undefined } }],
+    ['tokens and enrolments', { kind: 'remove-token', name: 'ci' }],
+    ['enrolments', { kind: 'enrol', sha256: 'c', tokenSha256: 'x' }],
+  ])('finds nothing where the list of %s is absent or is no list: %j', (_, change) => {
+    const other = 'user: lab\ntypes: cpu\ntokens: { ci: {} }\nenrolments: 7\n';
+    for (const source of ['user: lab\n', 'user: lab\ntypes:\ntokens:\nenrolments:\n', other]) {
+      expect(() => edit(change, source)).toThrow(expect.objectContaining({ code: 'missing' }));
+    }
   });
 
   test.each<[string, MachineEdit, object]>([
