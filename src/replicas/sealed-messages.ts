@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { entriesAtMost } from '../lib/lru.ts';
 import type { Sealer } from '../lib/seal.ts';
 import {
   BEAT,
@@ -50,7 +51,7 @@ export class SealedMessages {
   /** Latest beats of others, which somebody may replay: they push out none of the known ones. */
   readonly #strangers = new LRUCache<string, Heard>({ max: PEERS_MAX });
   readonly #refused = new LRUCache<string, true>({ max: PEERS_MAX });
-  readonly #seen = new LRUCache<string, true>({ max: SEEN_MAX });
+  readonly #seen = new LRUCache<string, true>(entriesAtMost(SEEN_MAX));
 
   /** @param now monotonic milliseconds */
   constructor(sealer: Sealer, channel: string, now: () => number) {

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { parse } from 'yaml';
 import { rankGaps } from '../../src/cli/commands/gaps/rank.ts';
 import {
@@ -124,6 +124,36 @@ describe('the record of gaps', () => {
     const { record: again } = await openRecord(data);
     again.note(decisionFor('cpu:zen4', 'latest', OLDER));
     expect(again.gaps()).toMatchObject([{ pulls: 2, hosts: [expect.any(String)] }]);
+  });
+
+  test('is saved a minute after a pull, and a second after an event was delivered', async () => {
+    const data = await dataDirectory();
+    let deliver = () => {};
+    const webhook = {
+      offer: (_: Gap, done: () => void) => {
+        deliver = done;
+      },
+      remember: () => {},
+      close: async () => {},
+    };
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const metrics = createMetrics();
+    const record = await openGapRecord({ data, webhook, log: () => {}, metrics, now: () => new Date() });
+    record.announce();
+    record.note(decisionFor('cpu:zen4', 'latest', OLDER));
+    vi.advanceTimersByTime(59_999);
+    expect(vi.getTimerCount()).toBe(1);
+    vi.advanceTimersByTime(1);
+    expect(vi.getTimerCount()).toBe(0);
+    await expect.poll(async () => (await readGaps(data)).length).toBe(1);
+    deliver();
+    vi.advanceTimersByTime(999);
+    expect(vi.getTimerCount()).toBe(1);
+    vi.advanceTimersByTime(1);
+    expect(vi.getTimerCount()).toBe(0);
+    await expect.poll(async () => (await readGaps(data))[0]?.notifiedAt).toBeDefined();
+    await record.close();
   });
 
   test('writes nothing when nothing was recorded', async () => {

@@ -41,3 +41,11 @@ test('a note of a decision is a warning by its code, a count and a line of the s
   expect(metrics.text()).toContain('metahub_decision_notes_total{code="accelerator-unused"} 1');
   expect(book.latest().map(({ notes }) => notes)).toEqual([[], [text]]);
 });
+
+test('the latest 200 decisions are kept', () => {
+  const book = createDecisionLog({ log: () => {}, now: () => new Date(0), metrics: createMetrics() });
+  for (let at = 0; at < 201; at += 1) book.record({ ...decision([]), reason: `decision ${at}` });
+  const reasons = book.latest().map(({ reason }) => reason);
+  expect(reasons).toHaveLength(200);
+  expect([reasons[0], reasons.at(-1)]).toEqual(['decision 200', 'decision 1']);
+});

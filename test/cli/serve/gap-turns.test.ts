@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { createGapTurns, type GapTurnsTimes } from '../../../src/cli/serve/gap-turns.ts';
 import { prepareGapWebhook } from '../../../src/cli/serve/gap-webhook.ts';
 import { registerGapEvents } from '../../../src/cli/serve/metrics.ts';
+import type { ClaimResult, SharedState } from '../../../src/lib/shared-state.ts';
 import type { Gap } from '../../../src/selection/gap-schema.ts';
 import { createMetrics } from '../../../src/server/metrics.ts';
 import { type Handler, startServer } from '../../support/hostile-registry.ts';
@@ -189,5 +190,57 @@ describe('the events of gaps that several replicas know', () => {
     other?.offer('a');
     await expect.poll(() => other?.done).toEqual(['a']);
     expect(subjects()).toEqual([]);
+  });
+});
+
+describe('the turns of one replica', () => {
+  /** Turns in a shared state that answers each claim so, and has no value. */
+  function turnsWith(result: ClaimResult) {
+    const claims: number[] = [];
+    const set: number[] = [];
+    const state = {
+      trouble: undefined,
+      subscribe: () => {},
+      onReturn: () => {},
+      publish: async () => {},
+      get: async () => undefined,
+      set: async (_key: string, _value: unknown, ttlMs: number) => {
+        set.push(ttlMs);
+        return true;
+      },
+      claim: async (_key: string, _value: unknown, ttlMs: number) => {
+        claims.push(ttlMs);
+        return result;
+      },
+    } as unknown as SharedState;
+    return { turns: createGapTurns(state), claims, set };
+  }
+
+  test('last a minute, and are claimed twice where nobody’s can be read', async () => {
+    const { turns, claims, set } = turnsWith('taken');
+    expect(await turns.take(gapOf('a'))).toBe('mine');
+    expect([claims, set]).toEqual([[60_000, 60_000], [60_000]]);
+  });
+
+  test('know the thousand events that were delivered last, and tell others for 30 days', async () => {
+    const { turns, set } = turnsWith('claimed');
+    for (let at = 0; at < 1000; at += 1) turns.remember(gapOf(`v${at}`));
+    expect(await turns.take(gapOf('v0'))).toBe('delivered');
+    turns.remember(gapOf('v1000'));
+    const taken = await Promise.all(['v0', 'v1', 'v1000'].map((tag) => turns.take(gapOf(tag))));
+    expect(taken).toEqual(['mine', 'delivered', 'delivered']);
+    expect(set[0]).toBe(30 * 24 * 60 * 60_000);
+  });
+
+  test.each<[string, Partial<Gap>]>([
+    ['image', { image: 'docker.io/qnib/other:a' }],
+    ['fit', { fit: 'generic' }],
+    ['platform', { platform: 'linux/arm64' }],
+    ['wanted features', { wanted: ['cpu:zen5'] }],
+  ])('are of one gap: another %s has its own', async (_, difference) => {
+    const { turns } = turnsWith('claimed');
+    turns.remember(gapOf('a'));
+    expect(await turns.take({ ...gapOf('a'), pulls: 7 })).toBe('delivered');
+    expect(await turns.take({ ...gapOf('a'), ...difference })).toBe('mine');
   });
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { type CloudEvent, HTTP } from 'cloudevents';
 import { Webhook, WebhookVerificationError } from 'standardwebhooks';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openConnection } from '../../../src/cli/open-upstream.ts';
 import { openGapRecord } from '../../../src/cli/serve/gap-record.ts';
 import { GapWebhook, prepareGapWebhook } from '../../../src/cli/serve/gap-webhook.ts';
@@ -13,6 +13,8 @@ import { registerGapEvents } from '../../../src/cli/serve/metrics.ts';
 import { MEDIA_TYPE } from '../../../src/oci/media-type.ts';
 import { type Gap, parseGaps } from '../../../src/selection/gap-schema.ts';
 import { createMetrics } from '../../../src/server/metrics.ts';
+import type { Body } from '../../../src/upstream/http/body.ts';
+import type { Outgoing, Reply } from '../../../src/upstream/http/transport.ts';
 import {
   type Handler,
   type RecordedRequest,
@@ -20,6 +22,7 @@ import {
   type TestServer,
 } from '../../support/hostile-registry.ts';
 import { dataDirectory } from '../../support/store.ts';
+import { turns } from '../../support/turns.ts';
 import { afterTest, closing } from '../../support/upstream.ts';
 import { startWholeMirror, type WholeMirror } from '../../support/whole-mirror.ts';
 import { openWorkplace, type Workplace } from '../../support/workplace.ts';
@@ -247,6 +250,86 @@ describe('GapWebhook', () => {
     expect(requests).toEqual([]);
     expect(log.join()).toContain('has mode 0644: others may read or change it');
     expect(log.join()).not.toContain(secret.slice(6, 20));
+  });
+});
+
+describe('a webhook with its usual times', () => {
+  /** A receiver that refuses every event; when MetaHub has sent one, in milliseconds, and with which limits. */
+  async function refusing(headers: Readonly<Record<string, string>> = {}) {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    afterTest(() => void vi.useRealTimers());
+    const sentMs: number[] = [];
+    const headMs: unknown[] = [];
+    let read = 0;
+    const url = new URL('http://127.0.0.1/hook');
+    const send = async (outgoing: Outgoing): Promise<Reply> => {
+      sentMs.push(performance.now());
+      headMs.push(outgoing.headMs);
+      const body: Body = {
+        read: async () => {
+          read += 1;
+        },
+        cancel: () => {},
+      };
+      return { status: 503, headers, url, target: '/hook', body };
+    };
+    const metrics = createMetrics();
+    const webhook = new GapWebhook({
+      ...{ url, secretFile: await secretFile(newSecret()), source: SOURCE, log: () => {}, now: Date.now },
+      transport: { send, close: async () => {} },
+      events: registerGapEvents(metrics),
+    });
+    afterTest(() => webhook.close());
+    webhook.offer(gapOf('latest'), () => {});
+    const startMs = performance.now();
+    const isGivenUp = () => metrics.text().includes('gap_events_total{result="given-up"} 1');
+    /** Lets the attempt that is due run, which reads the file of secrets. */
+    const settle = async (attempts: number) => {
+      vi.advanceTimersByTime(0);
+      while (sentMs.length < attempts) await turns(1);
+      while (vi.getTimerCount() === 0 && !isGivenUp()) await turns(1);
+    };
+    return { sentMs, headMs, settle, startMs, isGivenUp, read: () => read };
+  }
+
+  test('gives a receiver ten seconds', async () => {
+    const { settle, headMs } = await refusing();
+    await settle(1);
+    expect(headMs).toEqual([10_000]);
+  });
+
+  test('waits an hour at most, though the receiver demands more', async () => {
+    const { settle, sentMs, startMs } = await refusing({ 'retry-after': '999999' });
+    await settle(1);
+    vi.advanceTimersByTime(60 * 60_000 - 1);
+    expect(sentMs).toEqual([startMs]);
+    vi.advanceTimersByTime(1);
+    await settle(2);
+    expect(sentMs).toEqual([startMs, startMs + 60 * 60_000]);
+  });
+
+  test('sends an event fourteen times, with pauses from five seconds to an hour', async () => {
+    const { settle, sentMs, isGivenUp } = await refusing();
+    for (let attempts = 1; !isGivenUp() && attempts < 20; attempts += 1) {
+      await settle(attempts);
+      vi.advanceTimersToNextTimer();
+    }
+    expect(sentMs).toHaveLength(14);
+    const pauses = sentMs.slice(1).map((atMs, at) => atMs - (sentMs[at] ?? 0));
+    for (const [at, pauseMs] of pauses.entries()) {
+      const meanMs = Math.min(5000 * 4 ** at, 60 * 60_000);
+      expect(pauseMs).toBeGreaterThanOrEqual(0.8 * meanMs - 1);
+      expect(pauseMs).toBeLessThanOrEqual(1.2 * meanMs + 1);
+    }
+  });
+
+  test.each([
+    [64 * 1024, 1],
+    [64 * 1024 + 1, 0],
+  ])('of an answer of %d bytes reads %d', async (sizeBytes, count) => {
+    const { settle, read } = await refusing({ 'content-length': String(sizeBytes) });
+    await settle(1);
+    expect(read()).toBe(count);
   });
 });
 

@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { createUpstreamMetrics } from '../../../src/cli/serve/metrics.ts';
 import { openMirror } from '../../../src/cli/serve/open-mirror.ts';
 import { loadSettings } from '../../../src/cli/settings/load.ts';
 import { SERVE_SETTINGS } from '../../../src/cli/settings/table.ts';
+import { createMetrics } from '../../../src/server/metrics.ts';
+import { createFakeRegistry } from '../../support/fake-registry.ts';
 import { temporaryFolder } from '../../support/folder.ts';
-import { closing } from '../../support/upstream.ts';
+import { closing, repository } from '../../support/upstream.ts';
 
 const DOCUMENT = new URL('../../../docs/metrics.md', import.meta.url);
 
@@ -49,4 +52,17 @@ test('every metric has samples before the first request, and says build, host, c
   expect(text).toMatch(/^metahub_cache_limit_bytes [1-9]\d+$/m);
   expect(text).toMatch(/^process_resident_memory_bytes [1-9]\d+$/m);
   expect(text).toMatch(/^metahub_upstream_errors_total\{registry="docker.io",code="UNAVAILABLE"\} 0$/m);
+});
+
+test('200 registries are counted by name, all others together', async () => {
+  const upstream = createUpstreamMetrics(createMetrics(), () => 0);
+  const registry = upstream.measured(createFakeRegistry());
+  for (let at = 0; at < 202; at += 1)
+    await registry.tags(repository('team/app', `registry-${at}.test`)).catch(() => {});
+  const counted = upstream.health().map(({ registry: name, requests }) => [name, requests]);
+  expect(counted).toHaveLength(201);
+  expect(counted.slice(-2)).toEqual([
+    ['registry-199.test', 1],
+    ['other', 2],
+  ]);
 });
