@@ -64,6 +64,20 @@ describe('a kept connection', () => {
     },
   );
 
+  test('is one of four of an origin, and closed after ten seconds without a request', async () => {
+    const server = closing(await startRawServer(() => {}));
+    const pool = createConnectionPool(plainDial(), createSlabPool());
+    afterTest(() => pool.close());
+    const url = new URL(server.url);
+    const opened = await Promise.all(Array.from({ length: 5 }, () => pool.open(url, undefined)));
+    for (const connection of opened) pool.give(url.origin, connection);
+    expect(opened.map(({ socket }) => socket.destroyed)).toEqual([false, false, false, false, true]);
+    expect(opened[0]?.socket.timeout).toBe(10_000);
+    const taken = pool.takeIdle(url.origin);
+    expect(taken).toBe(opened[3]);
+    expect(taken?.socket.timeout).toBe(0);
+  });
+
   test('that was closed does not hide another one that is open', async () => {
     const server = closing(await startRawServer(() => {}));
     const pool = createConnectionPool(plainDial(), createSlabPool());

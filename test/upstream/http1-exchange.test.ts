@@ -9,6 +9,15 @@ import { FUZZ_RUNS } from '../support/fuzz.ts';
 const head = (...lines: readonly string[]) => ['HTTP/1.1 200 OK', ...lines].join('\r\n');
 
 describe('parsePlainHead()', () => {
+  test.each([
+    [200, 0],
+    [201, undefined],
+  ])('of a head with %d lines reads a body of %s bytes', (count, bodyBytes) => {
+    const lines = Array.from({ length: count - 1 }, (_, at) => `x-${at}: y`);
+    const text = ['HTTP/1.1 200 OK', ...lines, 'content-length: 0'].join('\r\n');
+    expect(parsePlainHead(text)?.bodyBytes).toBe(bodyBytes);
+  });
+
   test('parses responses that registries send', () => {
     const text = head(
       'Content-Type: application/octet-stream',
