@@ -20,7 +20,7 @@ import {
   withoutGroup,
 } from './group-edit.ts';
 import type { MachineEdit } from './machine-edit.ts';
-import { asMachineError, asUnreadable, checkSize } from './machine-errors.ts';
+import { asMachineError, asUnreadable } from './machine-errors.ts';
 import { type GroupRights, type Groups, readGroupsFile, readMachineFile } from './machine-file.ts';
 import { isAccountFile, MachineReader, withGroups } from './machine-reader.ts';
 import { workOnMachineFile } from './machine-work.ts';
@@ -118,7 +118,7 @@ class FolderAdmin implements MachineAdmin {
         new ConfigError('exists', `there is an account ${user} already`, { file: this.#folder });
       const accounts = await this.ownAccounts();
       if (accounts.some((other) => other.user === user || other.file === file)) throw exists();
-      await this.#check(text, account);
+      await this.#check(account);
       if (!(await this.#create(file, text))) throw exists();
       return account;
     });
@@ -134,7 +134,7 @@ class FolderAdmin implements MachineAdmin {
       const { file } = before;
       const source = await readTextFile(file);
       const { text, account } = await workOnMachineFile({ kind: 'edit', text: source, file, edit });
-      await this.#check(text, account);
+      await this.#check(account);
       await this.#replace(file, source, text, lock);
       return { ...account, file };
     });
@@ -178,7 +178,6 @@ class FolderAdmin implements MachineAdmin {
       expect?.(groups.get(name));
       const { file, source } = await groupsFileFor(name, this.#folder);
       const text = edit(source ?? '', file, accounts);
-      checkSize(text, file);
       const others = [...groups].filter(([other]) => other !== name);
       const changed = new Map([...others, ...readGroupsFile(text, file)]);
       createAccountIndex(accounts.map((account) => withGroups(account, changed)));
@@ -240,9 +239,8 @@ class FolderAdmin implements MachineAdmin {
   }
 
   /** Refuses an account that contradicts the others, such as one with a login that another account has. */
-  async #check(text: string, account: Account): Promise<void> {
+  async #check(account: Account): Promise<void> {
     const { file } = account;
-    checkSize(text, file);
     const { accounts, groups } = await this.#readAll();
     const others = accounts.filter((account) => account.file !== file);
     try {

@@ -1,7 +1,6 @@
 import { ConfigError } from '../lib/config-error.ts';
 import { FileLockTimeoutError } from '../lib/file-lock.ts';
 import { ForeignLinkError } from '../lib/link-path.ts';
-import { FILE_MAX_BYTES } from './machine-reader.ts';
 
 /** Converts an error that stops every change of a folder into a ConfigError. Returns any other error unchanged. */
 export function asMachineError(cause: unknown, folder: string): unknown {
@@ -27,13 +26,4 @@ export function asUnreadable(cause: unknown, folder: string): ConfigError {
   if (cause instanceof ConfigError && cause.code === 'busy') return cause;
   const { file = folder, line, column } = cause instanceof ConfigError ? cause : {};
   return new ConfigError('unreadable', 'the machine files cannot be read', { file, line, column, cause });
-}
-
-/**
- * Refuses a text that the reader would refuse as too large: one such file blocks the changes of all accounts,
- * revocations as well.
- */
-export function checkSize(text: string, file: string): void {
-  if (Buffer.byteLength(text) <= FILE_MAX_BYTES) return;
-  throw new ConfigError('too-large', 'it would be too large', { file });
 }

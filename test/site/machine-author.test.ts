@@ -60,18 +60,29 @@ describe.each(CHANGES)('the %s', (_, change) => {
     }
   });
 
-  test.each<[string, (author: Author) => Promise<Author>, string]>([
+  test.each<[string, (author: Author) => Promise<Author>, string, string]>([
     [
       'whose password has changed',
       async (author) => ({ ...author, password: parsePasswordHash(await hashed('root')) ?? author.password }),
       'changed',
+      'the password of root has changed',
     ],
-    ['whose rights have changed', async (author) => ({ ...author, mayStill: () => false }), 'changed'],
-    ['whose account is gone', async (author) => ({ ...author, user: 'gone' }), 'missing'],
-  ])('is refused to an author %s', async (__, changed, code) => {
+    [
+      'whose rights have changed',
+      async (author) => ({ ...author, mayStill: () => false }),
+      'changed',
+      'the rights of root have changed',
+    ],
+    [
+      'whose account is gone',
+      async (author) => ({ ...author, user: 'gone' }),
+      'missing',
+      'there is no account gone',
+    ],
+  ])('is refused to an author %s', async (__, changed, code, why) => {
     const { admin, files, author } = await folderOf();
     const before = await files();
-    await expect(change(admin, { author: await changed(author) })).rejects.toMatchObject({ code });
+    await expect(change(admin, { author: await changed(author) })).rejects.toMatchObject({ code, why });
     expect(await files()).toEqual(before);
   });
 });

@@ -2,8 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ConfigError } from '../../src/lib/config-error.ts';
 import { FileLockTimeoutError } from '../../src/lib/file-lock.ts';
 import { ForeignLinkError } from '../../src/lib/link-path.ts';
-import { asMachineError, asUnreadable, checkSize } from '../../src/site/machine-errors.ts';
-import { FILE_MAX_BYTES } from '../../src/site/machine-reader.ts';
+import { asMachineError, asUnreadable } from '../../src/site/machine-errors.ts';
 
 const FOLDER = '/etc/metahub/machines';
 const failure = (code: string) => Object.assign(new Error(code), { code });
@@ -42,10 +41,4 @@ describe('asUnreadable()', () => {
     const busy = new ConfigError('busy', 'try again', { file: FOLDER });
     expect(asUnreadable(busy, FOLDER)).toBe(busy);
   });
-});
-
-test('checkSize() refuses one byte more than the reader accepts, however many characters', () => {
-  const most = 'é'.repeat(FILE_MAX_BYTES / 2);
-  expect(() => checkSize(most, 'lab.yaml')).not.toThrow();
-  expect(() => checkSize(`${most}x`, 'lab.yaml')).toThrow(ConfigError);
 });
