@@ -2,6 +2,11 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
+import type { AccountIdentity } from '../../src/site/account.ts';
+import type { Authenticate, KnownLogin } from '../../src/site/authenticate.ts';
+import { createSiteAdmission } from '../../src/site/gate.ts';
+import type { PullRecord } from '../../src/site/pull-record.ts';
+import type { Grant } from '../../src/site/token.ts';
 import { createFakeRegistry, type FakeRegistry } from '../support/fake-registry.ts';
 import { ask, serve } from '../support/served.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
@@ -183,5 +188,82 @@ describe('admission', () => {
   test('without credentials is refused synchronously', async () => {
     const { gate } = await demo();
     expect(gate.admit({ headers: {}, remoteAddress: '192.0.2.1' })).toMatchObject({ kind: 'refused' });
+  });
+});
+
+describe('a token that has pulled a repository', () => {
+  /** A gate to which all tokens are known, and how often it looks up the rights of a login. */
+  function gateOf() {
+    const looked: string[] = [];
+    const noted: string[] = [];
+    const trail: unknown[] = [];
+    const identity = {
+      login: 'lab-gpu',
+      account: { user: 'lab' },
+      features: [],
+    } as unknown as AccountIdentity;
+    const grants: readonly Grant[] = [{ type: 'repository', name: 'lab/app', actions: ['pull', 'push'] }];
+    const tokens: Readonly<Record<string, KnownLogin>> = {
+      token: { kind: 'known', identity, grants },
+      other: { kind: 'known', identity, grants: [...grants] },
+      // The account's file has changed.
+      changed: { kind: 'known', identity: { ...identity }, grants },
+      password: { kind: 'known', identity, grants: undefined },
+    };
+    const gate = createSiteAdmission({
+      authenticate: { byHeaderNow: (header: string) => tokens[header] } as unknown as Authenticate,
+      rightsOf: ({ login }) => {
+        looked.push(login);
+        return { mayPull: () => true, mayPush: () => true, access: undefined };
+      },
+      record: {
+        hostAt: () => () => void noted.push('host'),
+        answersTo: () => () => {},
+      } as unknown as PullRecord,
+      registryFor: () => expect.fail('not asked'),
+      siteUrl: () => undefined,
+      clientAddress: (address) => address ?? '',
+      audit: (entry) => void trail.push(entry),
+    });
+    const [app, same] = [repository('lab/app', 'docker.io'), repository('lab/app', 'docker.io')];
+    /** How often the gate looks up the rights for this request; one line of the audit trail each. */
+    const lookups = (more: object = {}) => {
+      const request = { headers: { authorization: 'token' }, remoteAddress: '192.0.2.1', repository: app };
+      const before = [looked.length, trail.length, noted.length] as const;
+      expect(gate.admit({ ...request, ...more })).toMatchObject({ kind: 'admitted', login: 'lab-gpu' });
+      expect([trail.length - before[1], noted.length - before[2]]).toEqual([1, 1]);
+      return looked.length - before[0];
+    };
+    return { lookups, same, trail };
+  }
+  const by = (authorization: string) => ({ headers: { authorization } });
+
+  test('pulls it again without another look at its rights', () => {
+    const { lookups, trail } = gateOf();
+    // The rights are looked at for the answer, too, once for each login.
+    expect([lookups(), lookups(), lookups()]).toEqual([2, 0, 0]);
+    expect(trail[1]).toEqual(trail[0]);
+    expect(trail[0]).toMatchObject({ decision: 'admitted', who: 'lab-gpu', address: '192.0.2.1' });
+  });
+
+  test.each<[string, (gate: ReturnType<typeof gateOf>) => object]>([
+    ['a push', () => ({ action: 'push' })],
+    ['a pull from another address', () => ({ remoteAddress: '192.0.2.2' })],
+    ['a pull of a repository that was parsed anew', ({ same }) => ({ repository: same })],
+    ['a pull by another token', () => by('other')],
+    ['a pull by a password', () => by('password')],
+  ])('has its rights looked at for %s', (_, request) => {
+    const gate = gateOf();
+    expect([gate.lookups(), gate.lookups()]).toEqual([2, 0]);
+    expect(gate.lookups(request(gate))).toBe(1);
+  });
+
+  test('has its rights looked at when its account has changed, and each time for a push or a password', () => {
+    const { lookups } = gateOf();
+    expect([lookups(), lookups(by('changed')), lookups(by('changed'))]).toEqual([2, 2, 0]);
+    const push = { action: 'push' };
+    expect([lookups(push), lookups(push), lookups(by('password')), lookups(by('password'))]).toEqual([
+      1, 1, 1, 1,
+    ]);
   });
 });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { SharedState } from '../../src/lib/shared-state.ts';
 import { EndedSessions } from '../../src/site/ended-sessions.ts';
 import { MemoryServer } from '../support/memory-store.ts';
 
@@ -120,4 +121,45 @@ test('EndedSessions keeps the list below the size that replicas read, however lo
   expect(known(ended).length).toBeGreaterThan(1_000);
   expect(known(ended)).toEqual(known(one.ended));
   expect(ended.has(ids[0] ?? '')).toBe(false);
+});
+
+test.each([
+  ['as large as the list may be', 0, true],
+  ['one byte larger', 1, false],
+])('EndedSessions remembers sessions whose list is %s', async (_, more, isFirstKept) => {
+  const ended = alone();
+  // 74 rows of 10 KiB, each with its comma, are 740 KiB.
+  const size = (user: string, id: string) => Buffer.byteLength(JSON.stringify([user, id, 1000])) + 1;
+  const ids = Array.from({ length: 74 }, (__, at) => String(at).padStart(2, '0'));
+  for (const id of ids) {
+    const bytes = 10 * 1024 + (id === '73' ? more : 0);
+    const user = id.padEnd(bytes - size('', id), 'x');
+    expect(size(user, id)).toBe(bytes);
+    await ended.end({ user, id, expiresMs: 1000 });
+  }
+  expect(ids.map((id) => ended.has(id))).toEqual(ids.map((id) => isFirstKept || id !== '00'));
+});
+
+test('EndedSessions keeps its list for as long as a session counts, in operations that no request waits for', async () => {
+  const calls: unknown[] = [];
+  const called =
+    <T>(name: string, result: T) =>
+    async (...call: readonly unknown[]) => {
+      calls.push([name, ...call]);
+      return result;
+    };
+  const shared = {
+    ...{ trouble: undefined, subscribe: () => {}, onReturn: () => {} },
+    ...{ get: called('get', undefined), set: called('set', true), publish: called('publish', undefined) },
+  } as unknown as SharedState;
+  const ended = new EndedSessions({ name: 'ended', lifetimeMs: 60_000, shared, wallClock: () => 0 });
+  const session = { user: 'a', id: 'x', expiresMs: 1000 };
+  await ended.end(session);
+  await expect.poll(() => calls.length).toBe(4);
+  expect(calls).toEqual([
+    ['publish', 'ended', session],
+    ['get', 'ended list', expect.anything(), 'background'],
+    ['set', 'ended list', [['a', 'x', 1000]], 60_000 + 3_600_000, 'background'],
+    ['publish', 'ended stored', null],
+  ]);
 });

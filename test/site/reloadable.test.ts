@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { expect, test, vi } from 'vitest';
 import { check } from '../../src/lib/schema.ts';
 import { CloudEnrolment } from '../../src/site/enrolment/cloud-rules.ts';
@@ -26,11 +27,13 @@ function providerOf(issuer: string) {
   return { oidc, close };
 }
 
-const partsOfSite = () =>
+const NOW_MS = 1_700_000_000_000;
+
+const partsOfSite = (url?: string) =>
   new ReloadableParts({
-    ...{ tokenKey: Buffer.alloc(32), shared: undefined, reader: undefined, admin: undefined, url: undefined },
+    ...{ tokenKey: Buffer.alloc(32), shared: undefined, reader: undefined, admin: undefined, url },
     ...{ onChanged: async () => {}, clientAddress: () => '', audit: () => {}, log: () => {} },
-    ...{ find: () => undefined, wallClock: () => 1_700_000_000_000 },
+    ...{ find: () => undefined, wallClock: () => NOW_MS },
   });
 
 test('ReloadableParts closes the connections to a former provider once its requests have ended', async () => {
@@ -111,3 +114,33 @@ test('ReloadableParts gives challenges to VMs of Azure alone, and a reload does 
   (await parts.prepare({}))();
   expect(parts.cloud()).toEqual({ checkCloud: undefined, createChallenge: undefined });
 });
+
+test.each([
+  ['known at the site that it is for', 'https://hub.example.org', 0, { kind: 'known' }],
+  ['refused at another site', 'https://other.example.org', 0, { reason: 'unsigned-identity' }],
+  ['refused at a site without a URL', undefined, 0, { reason: 'unsigned-identity' }],
+  ['refused after it has expired', 'https://hub.example.org', 7200, { reason: 'unsigned-identity' }],
+])(
+  'ReloadableParts checks an instance by the site’s URL and clock: it is %s',
+  async (_, url, olderS, verdict) => {
+    const keys = join(temporaryFolder(), 'keys.json');
+    const { publicKey, privateKey } = await generateKeyPair('RS256');
+    const jwk = { ...(await exportJWK(publicKey)), kid: 'g' };
+    writeFileSync(keys, JSON.stringify({ keys: [jwk] }));
+    const { output: rule } = check(CloudEnrolment, {
+      ...{ cloud: 'gcp', keys, accounts: ['lab'], account: 'nodes', types: { '*': 'node' } },
+    });
+    const instance = { instance_id: '4567', instance_name: 'c3', project_id: 'lab', zone: 'europe-west4-a' };
+    const issuedS = NOW_MS / 1000 - olderS;
+    const gcp = await new SignJWT({ google: { compute_engine: instance } })
+      .setProtectedHeader({ alg: 'RS256', kid: 'g' })
+      .setIssuer('https://accounts.google.com')
+      .setAudience('https://hub.example.org')
+      .setIssuedAt(issuedS)
+      .setExpirationTime(issuedS + 3600)
+      .sign(privateKey);
+    const parts = partsOfSite(url);
+    (await parts.prepare({ enrolment: rule === undefined ? [] : [rule] }))();
+    expect(await parts.cloud().checkCloud?.({ gcp })).toMatchObject(verdict);
+  },
+);

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Schema } from '../../src/lib/schema.ts';
-import type { SharedState } from '../../src/lib/shared-state.ts';
+import type { Patience, SharedState } from '../../src/lib/shared-state.ts';
 import type { PullRecord, RecordedAnswer, SeenHost } from '../../src/site/pull-record.ts';
 import { sharePulls } from '../../src/site/shared-pulls.ts';
 
@@ -48,18 +48,21 @@ function replica(rows: Partial<Rows> = {}) {
   const published: { readonly topic: string; readonly body: unknown }[] = [];
   const asked: string[] = [];
   const lifetimes = new Set<number>();
+  const patiences = new Set<Patience>();
   const receivers = new Map<string, (body: unknown) => void>();
   let comeBack = () => {};
   const state = {
     trouble: undefined as string | undefined,
-    get: async <T>(key: string, schema: Schema<T>) => {
+    get: async <T>(key: string, schema: Schema<T>, patience: Patience = 'request') => {
       asked.push(key);
+      patiences.add(patience);
       const { success, output } = v.safeParse(schema, values.get(key));
       return success ? output : undefined;
     },
-    set: async (key: string, value: unknown, ttlMs: number) => {
+    set: async (key: string, value: unknown, ttlMs: number, patience: Patience = 'request') => {
       values.set(key, value);
       lifetimes.add(ttlMs);
+      patiences.add(patience);
       return true;
     },
     claim: async () => 'unknown' as const,
@@ -95,7 +98,7 @@ function replica(rows: Partial<Rows> = {}) {
       .splice(0)
       .flatMap(({ topic, body }) => (topic === 'pulls' ? [body as { kind: string; rows: object[] }] : []));
   return {
-    ...{ own, values, published, asked, lifetimes, state, pulls, messages },
+    ...{ own, values, published, asked, lifetimes, patiences, state, pulls, messages },
     receive: (topic: string, body: unknown) => receivers.get(topic)?.(body),
     comeBack: () => comeBack(),
     pass: (ms: number) => vi.advanceTimersByTimeAsync(ms),
@@ -104,7 +107,7 @@ function replica(rows: Partial<Rows> = {}) {
 
 describe('a replica that shares its record of pulls', () => {
   test('publishes a change within half a second, once, and stores it within ten for a week', async () => {
-    const { own, messages, values, lifetimes, pass } = replica();
+    const { own, messages, values, lifetimes, patiences, pass } = replica();
     const row = host({});
     own.hosts.push(row);
     await pass(499);
@@ -116,6 +119,8 @@ describe('a replica that shares its record of pulls', () => {
     await pass(1);
     expect([...values.values()]).toEqual([[row]]);
     expect([...lifetimes]).toEqual([7 * DAY_MS]);
+    // No request waits for it.
+    expect([...patiences]).toEqual(['background']);
     values.clear();
     await pass(10_000);
     expect([messages(), values.size]).toEqual([[], 0]);
