@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { Account } from '../../src/site/account.ts';
+import type { AccessToken, Account } from '../../src/site/account.ts';
 import { readMachineFile } from '../../src/site/machine-file.ts';
 import { createPermissions, repositoryNamed } from '../../src/site/permissions.ts';
 import { hashed } from '../support/site.ts';
@@ -59,5 +59,28 @@ test('createPermissions() lets the login of a machine type pull, and never push'
   ] as const) {
     const { mayPull, mayPush } = rightsOf({ login, account });
     expect([login, mayPull(repository), mayPush(repository)]).toEqual([login, true, pushes]);
+  }
+});
+
+test('createPermissions() gives an access token its own rights, and its account all of them, in any order', async () => {
+  const account = await accountWith({ push: ['lab/*'], repositories: ['lab/*'], upstreamLogins: undefined });
+  const tokenFor = (name: string, more: Partial<AccessToken>): AccessToken => ({
+    ...{ name, sha256: name, expiresMs: undefined, type: undefined, repositories: undefined, push: true },
+    ...more,
+  });
+  const pulling = tokenFor('pulling', { push: false });
+  const narrow = tokenFor('narrow', { repositories: ['lab/app'] });
+  const rightsOf = createPermissions();
+  const [app, other] = ['lab/app', 'lab/other'].map(repositoryNamed);
+  if (app === undefined || other === undefined) throw new Error('no repository');
+  for (const [token, rights] of [
+    [pulling, [true, true, false, false]],
+    [undefined, [true, true, true, true]],
+    [narrow, [true, false, true, false]],
+    [pulling, [true, true, false, false]],
+    [undefined, [true, true, true, true]],
+  ] as const) {
+    const { mayPull, mayPush } = rightsOf({ login: account.user, account, ...(token && { token }) });
+    expect([mayPull(app), mayPull(other), mayPush(app), mayPush(other)]).toEqual(rights);
   }
 });

@@ -183,9 +183,8 @@ describe.each([
 
 describe('createBlobTransport()', () => {
   /** The fast transport over real sockets, with its pool in sight. */
-  function transportTo() {
+  function transportTo(now = () => performance.now()) {
     const timeouts = { headMs: 60_000, documentMs: 60_000, idleMs: 60_000, resumeMs: 10 };
-    const now = () => performance.now();
     const trust = createTlsContexts({
       settingsOf: () => undefined,
       certificateDirs: [],
@@ -217,6 +216,25 @@ describe('createBlobTransport()', () => {
     const reply = transportTo()[name].send({ method: 'GET', url, headers });
     await expect(reply).rejects.toMatchObject({ code: 'ERR_INVALID_CHAR' });
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('tries an origin whose answer it could not read again after ten minutes', async () => {
+    // Without a length the answer is in chunks.
+    const server = closing(await startServer((_, response) => response.write('x', () => response.end())));
+    const clock = { ms: 1_000_000 };
+    const { transport } = transportTo(() => clock.ms);
+    const requestsFor = async (afterMs: number) => {
+      clock.ms = 1_000_000 + afterMs;
+      const before = server.requests.length;
+      await (await transport.send({ method: 'GET', url: new URL(server.url), headers: {} })).body.read(
+        (_, done) => done(),
+      );
+      return server.requests.length - before;
+    };
+    const counts = [];
+    for (const afterMs of [0, 1, 599_999, 600_000]) counts.push(await requestsFor(afterMs));
+    // A request that cannot be read is repeated by the plain transport.
+    expect(counts).toEqual([2, 1, 1, 2]);
   });
 
   test('releases every slab when all is read, broken off or cancelled', async () => {
