@@ -18,3 +18,12 @@ test.each([
 ])('fault 74: corners of the grammar of HTTP: the next page in Link: %s is %s', (header, expected) => {
   expect(linkOf(header, 'next')).toBe(expected);
 });
+
+test.each([
+  [16 * 1024, true],
+  [16 * 1024 + 1, false],
+])('a Link of %d characters is read to its end: %s', (characters, isRead) => {
+  const rest = '>; rel=next';
+  const target = `/${'x'.repeat(characters - rest.length - 2)}`;
+  expect(linkOf(`<${target}${rest}`, 'next')).toBe(isRead ? target : undefined);
+});

@@ -170,6 +170,20 @@ describe('lists of tags made to consume time or memory', () => {
     expect(await longestTurnMs(ask)).toBeLessThan(50);
   });
 
+  test.each([
+    [32 * 2 ** 20, 'did not answer with a list of tags'],
+    [32 * 2 ** 20 + 1, 'the list of tags does not end: MetaHub stopped after 33554432 bytes'],
+  ])('a list of %d bytes without a tag: %s', async (sizeBytes, message) => {
+    const body = Buffer.alloc(sizeBytes);
+    await expect(
+      listTags(
+        async () => ({ body, reply: REPLY }),
+        {},
+        () => 0,
+      ),
+    ).rejects.toThrow(message);
+  });
+
   test('large lists in progress beyond 64 MiB are refused with 503, and accepted when others end', async () => {
     const body = Buffer.from(many(100_000, (at) => `t${String(at).padStart(120, '0')}`));
     let release = () => {};
