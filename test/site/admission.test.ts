@@ -149,14 +149,18 @@ describe('admission', () => {
   });
 
   test('of a bearer token is asynchronous once, synchronous from then on, and ends when the token expires', async () => {
-    const { admit, tokenOf, clock } = await demo();
+    const { admit, tokenOf, clock, log } = await demo();
     const token = await tokenOf('qnib/bench');
     const first = admit(token);
     expect(first).toBeInstanceOf(Promise);
     expect(await first).toMatchObject({ kind: 'admitted' });
     expect(admit(token)).toMatchObject({ kind: 'admitted', login: 'qnib-type1' });
     // Verified or not, it opens only what it was given for.
-    expect(admit(token, 'qnib/other')).toMatchObject({ kind: 'refused', error: { status: 401 } });
+    expect(admit(token, 'qnib/other')).toMatchObject({
+      kind: 'refused',
+      error: { status: 401, message: 'the token is for another repository: fetch another one' },
+    });
+    expect(log.at(-1)).toMatchObject({ event: 'access-refused', fields: { reason: 'other-scope' } });
     clock.ms += 306_000;
     expect(await admit(token)).toMatchObject({ kind: 'refused', error: { status: 401 } });
   });

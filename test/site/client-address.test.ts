@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { clientAddressBehind } from '../../src/site/client-address.ts';
+import { openTestSite } from '../support/site.ts';
 
 describe('the client’s address', () => {
   test.each([
@@ -42,5 +43,27 @@ describe('the client’s address', () => {
 
   test('refuses a proxy that is not an address', () => {
     expect(() => clientAddressBehind(['nginx'])).toThrow('“nginx” is not the address');
+  });
+
+  test('of a site is logged once when it ignores an undeclared proxy, with the option that declares it', async () => {
+    const lines: unknown[] = [];
+    const log = (...line: readonly unknown[]) => void lines.push(line);
+    const [undeclared, declared] = [
+      await openTestSite({ log }),
+      await openTestSite({ log, proxies: ['127.0.0.1'] }),
+    ];
+    const headers = { 'x-forwarded-for': '192.0.2.9' };
+    for (const site of [undeclared, undeclared, declared]) {
+      await site.gate.admit({ headers, remoteAddress: '127.0.0.1' });
+    }
+    const ignored = 'ignoring X-Forwarded-For from 127.0.0.1: declare the proxy with --proxies 127.0.0.1';
+    const refused = (address: string) => [
+      ...['info', 'access-refused', 'access refused: the request has no credentials'],
+      expect.objectContaining({ address, reason: 'no-credentials' }),
+    ];
+    expect(lines).toEqual([
+      ['warning', 'forwarded-address-ignored', ignored, { proxy: '127.0.0.1' }],
+      ...['127.0.0.1', '127.0.0.1', '192.0.2.9'].map(refused),
+    ]);
   });
 });

@@ -34,4 +34,18 @@ describe('exposureProblem()', () => {
     const demo = { ...SAFE, host: '0.0.0.0', demo: true, demoListenAnywhere: true };
     expect(exposureProblem(demo)?.nextStep).toContain('--insecure-logins on');
   });
+
+  test('says why, and each way out', () => {
+    const network = { ...SAFE, host: '192.0.2.1' };
+    expect(exposureProblem(network)).toEqual({
+      why: 'logins on 192.0.2.1 would send passwords over the network in clear text',
+      nextStep:
+        'Set --tls-cert and --tls-key, listen on 127.0.0.1 behind a proxy that terminates TLS, or accept the risk with --insecure-logins on.',
+    });
+    expect(exposureProblem({ ...network, tls: true, demo: true })).toEqual({
+      why: 'the demonstration’s accounts have public passwords, and 192.0.2.1 is open to the network',
+      nextStep:
+        'Listen on 127.0.0.1, serve accounts of your own with --machines DIR, or accept the risk with --demo-listen-anywhere on.',
+    });
+  });
 });

@@ -145,6 +145,7 @@ describe('an account', () => {
     expect((await admit(basic('lab', 'lab'), 'lab/a/b', {}, 'ghcr.io')).kind).toBe('admitted');
     const error = refusalOf(await admit(basic('lab', 'lab'), 'other/solver'));
     expect([error.status, error.code]).toEqual([403, 'DENIED']);
+    expect(error.message).toBe('lab may not pull docker.io/other/solver');
     expect((await admit(basic('all', 'all'), 'other/solver')).kind).toBe('admitted');
   });
 

@@ -7,13 +7,13 @@ import type { AuditEntry } from '../../src/site/audit.ts';
 import {
   answering,
   basicRefusal,
-  MESSAGES,
+  type MESSAGES,
   type SiteAnswer,
   sendJson,
   unauthorized,
 } from '../../src/site/responses.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
-import { afterTest, repository } from '../support/upstream.ts';
+import { afterTest } from '../support/upstream.ts';
 
 type Line = Parameters<Log>;
 
@@ -143,7 +143,6 @@ describe('the answer to a failed login', () => {
   const where = { siteUrl: () => 'https://hub.test', headers: {} };
   const BEARER = 'Bearer realm="https://hub.test/token",service="metahub"';
   const BASIC = 'Basic realm="metahub"';
-  const app = repository('lab/app', 'docker.io');
 
   test.each<[keyof typeof MESSAGES, string, string]>([
     ['no-credentials', '', 'this site needs a login'],
@@ -169,34 +168,5 @@ describe('the answer to a failed login', () => {
       message: isMissing ? `${message}: send user name and password by HTTP Basic` : message,
       headers: { 'www-authenticate': BASIC },
     });
-    expect(Object.keys(MESSAGES)).toContain(reason);
-  });
-
-  test.each([
-    [undefined, 1],
-    [0, 1],
-    [1, 1],
-    [1000, 1],
-    [1001, 2],
-  ])('is 429 with the seconds to wait: %j ms are %i s', (waitMs, seconds) => {
-    const failed = { reason: 'too-many-failures', ...(waitMs === undefined ? {} : { waitMs }) } as const;
-    for (const error of [unauthorized(failed, where), basicRefusal(failed)]) {
-      expect(error).toMatchObject({
-        ...{ status: 429, code: 'TOOMANYREQUESTS', message: `too many failed logins: wait ${seconds} s` },
-        headers: { 'retry-after': String(seconds) },
-      });
-    }
-  });
-
-  test.each([
-    ['a pull', undefined, 'pull'],
-    ['a push', 'push', 'pull,push'],
-  ] as const)('names the scope of %s', (_, action, actions) => {
-    const reason = 'no-credentials';
-    expect(unauthorized({ reason }, { ...where, repository: app, action }).headers).toEqual({
-      'www-authenticate': `${BEARER},scope="repository:lab/app:${actions}", ${BASIC}`,
-    });
-    const nowhere = { ...where, siteUrl: () => undefined, repository: app, action };
-    expect(unauthorized({ reason }, nowhere).headers).toEqual({ 'www-authenticate': BASIC });
   });
 });

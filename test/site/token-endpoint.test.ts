@@ -86,13 +86,64 @@ describe('the token service', () => {
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '5']);
   });
 
-  test.each([
-    ['another method', { method: 'PUT' }, 405],
-    ['another grant', { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token' }) }, 400],
-    ['a form without end', { method: 'POST', body: 'a'.repeat(20_000) }, 413],
-  ])('refuses %s', async (_, init, status) => {
-    const { url } = await listening();
-    expect((await fetch(url, init)).status).toBe(status);
+  const form = (fields: Readonly<Record<string, string>>) => ({
+    method: 'POST',
+    body: new URLSearchParams(fields),
+  });
+  const NO_LOGIN = 'there is no such login, or the password is wrong';
+  test.each<[string, RequestInit, number, string, string, string?]>([
+    ['another method', { method: 'PUT' }, 405, 'UNSUPPORTED', 'the token service takes GET and POST'],
+    [
+      'another grant',
+      form({ grant_type: 'refresh_token', username: 'qnib-type1', password: 'qnib-type1' }),
+      400,
+      'UNSUPPORTED',
+      'only the grant type “password” is supported',
+    ],
+    [
+      'no grant',
+      form({ username: 'qnib-type1', password: 'qnib-type1' }),
+      400,
+      'UNSUPPORTED',
+      'only the grant type “password” is supported',
+    ],
+    [
+      'a form without end',
+      { method: 'POST', body: 'a'.repeat(20_000) },
+      413,
+      'DENIED',
+      'the body is too long',
+    ],
+    ['a form without a user', form({ grant_type: 'password', password: 'x' }), 401, 'UNAUTHORIZED', NO_LOGIN],
+    [
+      'a form without a password',
+      form({ grant_type: 'password', username: 'qnib-type1' }),
+      401,
+      'UNAUTHORIZED',
+      NO_LOGIN,
+      'qnib-type1',
+    ],
+    [
+      'a request without credentials',
+      { method: 'GET' },
+      401,
+      'UNAUTHORIZED',
+      'this site needs a login: send user name and password by HTTP Basic',
+    ],
+    [
+      'credentials of another scheme',
+      { headers: { authorization: 'Digest x' } },
+      401,
+      'UNAUTHORIZED',
+      'the Authorization header is neither Basic nor Bearer',
+    ],
+  ])('refuses %s, and says why', async (_, init, status, code, message, who) => {
+    const { url, log } = await listening();
+    const answer = await fetch(url, init);
+    expect([answer.status, await answer.json()]).toEqual([status, { errors: [{ code, message }] }]);
+    expect(answer.headers.get('allow')).toBe(status === 405 ? 'GET, POST' : null);
+    // A user name that does not exist is not logged.
+    expect(log.map(({ event, fields }) => [event, fields['who']])).toEqual([['access-refused', who]]);
   });
 
   test('grants only pulls of repositories that the account may pull', async () => {
