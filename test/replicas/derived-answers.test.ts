@@ -88,6 +88,19 @@ describe('sharedDerivedAnswers()', () => {
     expect((await other.find(BENCH, answer.digest))?.digest).toBe(isTaken ? answer.digest : undefined);
   });
 
+  test.each([
+    ['no JSON', 'rubbish'],
+    ['an image', JSON.stringify({ schemaVersion: 2, mediaType: TYPE, config: {}, layers: [] })],
+  ])('takes no document of the right digest that is %s', async (_, text) => {
+    const { server, states, one, other } = await twoReplicas();
+    const small = derived();
+    await one.keep(BENCH, small);
+    const digest = digestOf(Buffer.from(text));
+    const [, , , ...key] = keyOf(server).replace(small.digest, digest).split(':');
+    expect(await states[0].set(key.join(':'), { mediaType: TYPE, text }, 1000, 'background')).toBe(true);
+    expect(await other.find(BENCH, digest)).toBeUndefined();
+  });
+
   test('neither shares nor looks for answers to a client’s own login', async () => {
     const { server, one, other } = await twoReplicas();
     const answer = derived();
