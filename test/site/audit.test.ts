@@ -119,6 +119,37 @@ describe('the audit trail', () => {
     expect(codes.filter((code) => !page.includes(`\`${code}\``))).toEqual([]);
   });
 
+  test.each<[AuditEntry, string, string, string]>([
+    [ADMITTED, 'info', 'access-admitted', 'access admitted'],
+    [{ ...ADMITTED, decision: 'token given' }, 'info', 'token-issued', 'access token given'],
+    [{ ...ADMITTED, decision: 'changed' }, 'notice', 'site-changed', 'site changed'],
+    [
+      { ...ADMITTED, decision: 'refused', reason: 'no-credentials' },
+      'info',
+      'access-refused',
+      'access refused: the request has no credentials',
+    ],
+    [
+      { ...ADMITTED, decision: 'refused', reason: 'expired-token' },
+      'notice',
+      'access-refused',
+      'access refused: the bearer token has expired',
+    ],
+  ])('writes %j at the level %s as %s: %s', (entry, level, event, message) => {
+    const lines: unknown[] = [];
+    createAudit((...line) => void lines.push(line))(entry);
+    expect(lines).toEqual([[level, event, message, expect.objectContaining({ who: 'lab-node' })]]);
+  });
+
+  test('writes each token and each change, however many are equal', () => {
+    const { audit, lines } = auditing();
+    for (const decision of ['token given', 'changed'] as const)
+      for (let times = 0; times < 2; times += 1) audit({ ...ADMITTED, decision });
+    vi.advanceTimersByTime(10_000);
+    const events = ['token-issued', 'token-issued', 'site-changed', 'site-changed'];
+    expect(lines.map(({ event }) => event)).toEqual(events);
+  });
+
   test('counts at most ten thousand different admissions at once', () => {
     const { audit, lines } = auditing();
     audit(ADMITTED);
