@@ -2,16 +2,18 @@ import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { createSecureContext, createServer, rootCertificates, type TLSSocket } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { createSlabPool } from '../../src/upstream/http/body.ts';
 import { createConnectionPool } from '../../src/upstream/http/http1-connection.ts';
+import { createTransport } from '../../src/upstream/http/transport.ts';
 import { createDial } from '../../src/upstream/net/dial.ts';
 import { createNameGuard } from '../../src/upstream/net/name-guard.ts';
 import { createSessionCache, createTlsContexts, readAuthorities } from '../../src/upstream/net/tls.ts';
-import { type TlsSettings, upstreamAt } from '../../src/upstream/settings.ts';
+import { DEFAULT_TIMEOUTS, type TlsSettings, upstreamAt } from '../../src/upstream/settings.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { startRawServer } from '../support/hostile-registry.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
@@ -63,6 +65,34 @@ describe('a kept connection', () => {
       expect(server.connections().made).toBe(2);
     },
   );
+
+  test('that turns out to be closed repeats an upload from memory, but no stream, which is used up', async () => {
+    const used = new WeakSet<Socket>();
+    const server = closing(
+      await startRawServer((socket) => {
+        if (used.has(socket)) return void socket.resetAndDestroy();
+        used.add(socket);
+        socket.write('HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n');
+      }),
+    );
+    const transport = closing(
+      createTransport({
+        ...{ dial: plainDial(), proxyOf: () => undefined, isTrusted: () => true },
+        ...{ refusePrivateName: async () => {}, timeouts: DEFAULT_TIMEOUTS },
+      }),
+    );
+    const put = async (body: Buffer | Readable) => {
+      const headers = { 'content-length': '3' };
+      const reply = await transport.send({ method: 'PUT', url: new URL(server.url), headers, body });
+      await reply.body.read((_, release) => release());
+      return reply.status;
+    };
+    const bytes = Buffer.from('abc');
+    expect([await put(bytes), await put(bytes)]).toEqual([201, 201]);
+    expect(server.connections().made).toBe(2);
+    await expect(put(Readable.from([bytes]))).rejects.toMatchObject({ cause: { code: 'ECONNRESET' } });
+    expect(server.connections().made).toBe(2);
+  });
 
   test('is one of four of an origin, and closed after ten seconds without a request', async () => {
     const server = closing(await startRawServer(() => {}));

@@ -1,8 +1,13 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
-import { BrokenBodyError } from '../../src/upstream/http/body.ts';
-import { createBlobContent, type OpenedBlob } from '../../src/upstream/resumable-blob.ts';
+import { type Body, BrokenBodyError } from '../../src/upstream/http/body.ts';
+import {
+  createBlobContent,
+  type OpenedBlob,
+  readBlobHead,
+  UnsoundRangeError,
+} from '../../src/upstream/resumable-blob.ts';
 
 const KIB = 1024;
 
@@ -54,5 +59,42 @@ describe('a blob whose connection breaks off again and again', () => {
     [16 * KIB - 1, { outcome: 'UNAVAILABLE', resumes: 3 }],
   ])('each time after %d bytes is %o', async (partBytes, expected) => {
     expect(await readInParts(160 * KIB, partBytes)).toEqual(expected);
+  });
+});
+
+describe('the head of a part of a blob', () => {
+  const url = new URL('https://registry.test/v2/team/app/blobs/x');
+
+  test.each([
+    ['bytes 4-9/10', '6', [4, 10, 10]],
+    ['bytes 4-9/10', undefined, [4, 10, 10]],
+    ['bytes 4-4/10', undefined, [4, 5, 10]],
+    ['bytes 4-9/*', undefined, [4, 10, undefined]],
+    ['bytes 4-3/10', undefined, 'unsound'],
+    ['bytes 4-10/10', undefined, 'unsound'],
+    ['bytes 4-9/10', '5', 'unsound'],
+    ['bytes 4-9/10', '7', 'unsound'],
+    ['items 4-9/10', undefined, 'unsound'],
+    ['', undefined, 'unsound'],
+  ])('with the Content-Range “%s” and the length %s is %o', (contentRange, length, expected) => {
+    let cancelled = 0;
+    const body: Body = {
+      read: async () => {},
+      cancel: () => {
+        cancelled += 1;
+      },
+    };
+    const headers = { 'content-range': contentRange, ...(length && { 'content-length': length }) };
+    const reply = { status: 206, headers, body, url, target: url.pathname };
+    let read: unknown;
+    try {
+      const { start, end, sizeBytes } = readBlobHead(reply, () => {}, digestOf(Buffer.from('x')));
+      read = [start, end, sizeBytes];
+    } catch (error) {
+      expect(error).toBeInstanceOf(UnsoundRangeError);
+      read = 'unsound';
+    }
+    expect(read).toEqual(expected);
+    expect(cancelled).toBe(expected === 'unsound' ? 1 : 0);
   });
 });

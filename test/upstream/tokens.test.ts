@@ -498,12 +498,24 @@ describe('a login whose password has changed', () => {
   });
 });
 
+/** A cache of authorizations that needs no token service. */
+function cacheAlone() {
+  const send = () => Promise.reject(new Error('no request is needed'));
+  return createTokenCache({ send, timeouts: DEFAULT_TIMEOUTS, now: () => 0 });
+}
+
+test('a refusal of an authorization drops no other that has replaced it meanwhile', async () => {
+  const tokens = cacheAlone();
+  tokens.keep('key', 'Basic former');
+  tokens.keep('key', 'Basic current');
+  tokens.drop('key', 'Basic former');
+  expect(await tokens.current('key')).toBe('Basic current');
+  tokens.drop('key', 'Basic current');
+  expect(await tokens.current('key')).toBeUndefined();
+});
+
 test('2000 authorizations are kept, those used last', async () => {
-  const tokens = createTokenCache({
-    send: () => Promise.reject(new Error('no request is needed')),
-    timeouts: DEFAULT_TIMEOUTS,
-    now: () => 0,
-  });
+  const tokens = cacheAlone();
   for (let at = 0; at < 2000; at += 1) tokens.keep(`${at}`, `Basic ${at}`);
   expect(await tokens.current('0')).toBe('Basic 0');
   tokens.keep('2000', 'Basic 2000');
