@@ -3,6 +3,7 @@ import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Credential } from '../../src/upstream/auth/credentials.ts';
 import { createTokenCache } from '../../src/upstream/auth/token.ts';
 import type { UpstreamOptions } from '../../src/upstream/client.ts';
+import { bodyOf } from '../../src/upstream/http/body.ts';
 import { USER_AGENT } from '../../src/upstream/http/transport.ts';
 import { DEFAULT_TIMEOUTS, upstreamAt } from '../../src/upstream/settings.ts';
 import {
@@ -503,6 +504,26 @@ function cacheAlone() {
   const send = () => Promise.reject(new Error('no request is needed'));
   return createTokenCache({ send, timeouts: DEFAULT_TIMEOUTS, now: () => 0 });
 }
+
+test('requests at once share a token for the same scope, and none for another', async () => {
+  const asked: string[] = [];
+  const tokens = createTokenCache({
+    send: async ({ url, target = '' }) => {
+      asked.push(target);
+      const token = new URL(target, url).searchParams.get('scope');
+      const body = bodyOf(Buffer.from(JSON.stringify({ token })));
+      return { status: 200, headers: {}, url, target, body };
+    },
+    timeouts: DEFAULT_TIMEOUTS,
+    now: () => 0,
+  });
+  const realm = { url: new URL('https://auth.test/token'), target: '/token' };
+  const obtain = (scope: string) =>
+    tokens.obtain('key', { realm, service: undefined, scope, login: undefined });
+  const obtained = await Promise.all(['one', 'one', 'other'].map(obtain));
+  expect(obtained).toEqual(['Bearer one', 'Bearer one', 'Bearer other']);
+  expect(asked).toHaveLength(2);
+});
 
 test('a refusal of an authorization drops no other that has replaced it meanwhile', async () => {
   const tokens = cacheAlone();
