@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { createSecureContext, createServer, rootCertificates, type TLSSocket } from 'node:tls';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { createSlabPool } from '../../src/upstream/http/body.ts';
@@ -17,6 +17,7 @@ import { DEFAULT_TIMEOUTS, type TlsSettings, upstreamAt } from '../../src/upstre
 import { createAuthority } from '../support/certificates.ts';
 import { startRawServer } from '../support/hostile-registry.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
+import { turns } from '../support/turns.ts';
 import { afterTest, closing, readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts';
 
 const app = repository('team/app');
@@ -93,6 +94,52 @@ describe('a kept connection', () => {
     await expect(put(Readable.from([bytes]))).rejects.toMatchObject({ cause: { code: 'ECONNRESET' } });
     expect(server.connections().made).toBe(2);
   });
+
+  test.each([
+    ['GET', 2],
+    ['PUT', 1],
+  ] as const)(
+    'that is silent for three seconds is given up for a %s: %d connections',
+    async (method, made) => {
+      let arrive = () => {};
+      const arrived = new Promise<void>((resolve) => {
+        arrive = resolve;
+      });
+      const used = new WeakSet<Socket>();
+      const server = closing(
+        await startRawServer((socket) => {
+          if (used.has(socket)) return arrive();
+          used.add(socket);
+          socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+        }),
+      );
+      const transport = closing(
+        createTransport({
+          ...{ dial: plainDial(), proxyOf: () => undefined, isTrusted: () => true },
+          ...{ refusePrivateName: async () => {}, timeouts: DEFAULT_TIMEOUTS },
+        }),
+      );
+      const leaving = new AbortController();
+      const send = async () => {
+        const url = new URL(server.url);
+        const reply = await transport.send({ method, url, headers: {}, signal: leaving.signal });
+        await reply.body.read((_, release) => release());
+        return reply.status;
+      };
+      expect(await send()).toBe(200);
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      onTestFinished(() => void vi.useRealTimers());
+      const outcome = send().catch(() => 'left');
+      await arrived;
+      vi.advanceTimersByTime(3000);
+      // A GET is sent again; nothing tells whether a registry has done what a PUT says.
+      if (method === 'GET') expect(await outcome).toBe(200);
+      else await turns(50);
+      leaving.abort();
+      await outcome;
+      expect(server.connections().made).toBe(made);
+    },
+  );
 
   test('is one of four of an origin, and closed after ten seconds without a request', async () => {
     const server = closing(await startRawServer(() => {}));
