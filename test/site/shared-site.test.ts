@@ -161,4 +161,29 @@ describe('what replicas tell each other', () => {
     await expect.poll(() => changes.length).toBe(2);
     expect(changes[1]).toEqual({ gone: [], back: hashes.slice(0, 2000) });
   });
+
+  test('of machine files while the shared state was away is made up for by reading the folder when it is back', () => {
+    const returns: (() => void)[] = [];
+    const state = { subscribe: () => {}, onReturn: (callback: () => void) => void returns.push(callback) };
+    const rereads: unknown[] = [];
+    const folder = { reread: async (...tokens: readonly unknown[]) => void rereads.push(tokens) };
+    followMachineChanges(folder as unknown as MachineFolder, state as unknown as SharedState);
+    expect([returns.length, rereads]).toEqual([1, []]);
+    for (const comeBack of returns) comeBack();
+    expect(rereads).toEqual([[]]);
+  });
+
+  test('of a successful login has its address and its account', () => {
+    const published: unknown[] = [];
+    const succeeded: unknown[] = [];
+    const state = {
+      subscribe: () => {},
+      publish: async (...message: readonly unknown[]) => void published.push(message),
+    } as unknown as SharedState;
+    const succeed = (attempt: LoginAttempt) => void succeeded.push(attempt);
+    const attempt = { address: '192.0.2.1', accountName: 'ci', password: 'secret' };
+    shareLoginThrottle({ waitMs: () => 0, fail: () => {}, succeed }, state).succeed(attempt);
+    expect(succeeded).toEqual([attempt]);
+    expect(published).toEqual([['login succeeded', { address: '192.0.2.1', accountName: 'ci' }]]);
+  });
 });
