@@ -198,7 +198,7 @@ export function createRecords(layout: Layout): Records {
  * live.
  */
 const GRANT_MAX_AGE_MS = 5 * 60_000;
-const GRANTS_MAX = 50_000;
+const GRANTS_MAX = 200_000;
 const REVOCATIONS_MAX = 100_000;
 
 /**
