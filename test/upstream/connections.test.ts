@@ -167,6 +167,46 @@ describe('a kept connection', () => {
     expect(pool.takeIdle(url.origin)).toBe(older);
     expect(pool.takeIdle(url.origin)).toBeUndefined();
   });
+
+  test('is one of at most eight of an origin, and is closed after 30 seconds without a request', async () => {
+    const waiting: Socket[] = [];
+    const server = closing(
+      await startRawServer((socket) => {
+        waiting.push(socket);
+        if (waiting.length < 9) return;
+        for (const one of waiting.splice(0)) one.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+      }),
+    );
+    const dialled: Socket[] = [];
+    const dial = plainDial();
+    const transport = closing(
+      createTransport({
+        ...{ proxyOf: () => undefined, isTrusted: () => true },
+        ...{ refusePrivateName: async () => {}, timeouts: DEFAULT_TIMEOUTS },
+        dial: async (target) => {
+          const socket = await dial(target);
+          dialled.push(socket);
+          return socket;
+        },
+      }),
+    );
+    const sendNine = () =>
+      Promise.all(
+        Array.from({ length: 9 }, async () => {
+          const reply = await transport.send({ method: 'GET', url: new URL(server.url), headers: {} });
+          await reply.body.read((_, release) => release());
+        }),
+      );
+    await sendNine();
+    await expect.poll(() => server.connections().open).toBe(8);
+    await sendNine();
+    await expect.poll(() => server.connections().open).toBe(8);
+    expect(server.connections().made).toBe(10);
+    const kept = dialled.filter(({ destroyed }) => !destroyed);
+    expect(kept.map(({ timeout }) => timeout)).toEqual(Array(8).fill(30_000));
+    for (const socket of kept) socket.emit('timeout');
+    await expect.poll(() => server.connections().open).toBe(0);
+  });
 });
 
 const resolve = async () => [{ address: '127.0.0.1', family: 4 }];

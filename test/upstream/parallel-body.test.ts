@@ -8,6 +8,7 @@ import type { OpenedBlob } from '../../src/upstream/resumable-blob.ts';
 import '../support/fuzz.ts';
 
 const KIB = 1024;
+const IDLE_MS = 60_000;
 
 /** A response with bytes `start` to `end`. */
 function opened(start: number, end: number, body: Body): OpenedBlob {
@@ -64,6 +65,72 @@ test('ParallelBody delivers buffered bytes when its reader takes the range befor
   for (let release = releases.shift(); release !== undefined; release = releases.shift()) release();
   await read;
   expect(Buffer.concat(received).equals(bytes)).toBe(true);
+  // What waited in memory comes in slices, so that a slow reader holds little of it at a time.
+  expect(Math.max(...received.slice(3).map(({ length }) => length))).toBe(256 * KIB);
+});
+
+/** A response that is fed by hand. */
+function fed() {
+  return createBodyStream({ pause: () => {}, resume: () => {}, abort: () => {} }, IDLE_MS);
+}
+
+test('ParallelBody gives up a range whose third response in a row brings nothing', async () => {
+  const asked: number[] = [];
+  const first = fed();
+  const read = async (piecesOf: readonly number[]) => {
+    const parallel = new ParallelBody({
+      first: opened(0, SEGMENT_BYTES, first),
+      end: SEGMENT_BYTES,
+      host: 'registry.test',
+      open: async (start, end) => {
+        const pieceBytes = piecesOf[asked.length] ?? 0;
+        asked.push(start);
+        const body = fed();
+        const take: Body['read'] = (taker) => {
+          const reading = body.read(taker);
+          if (pieceBytes > 0) body.push(Buffer.alloc(pieceBytes));
+          body.fail(new BrokenBodyError('the connection broke'));
+          return reading;
+        };
+        return opened(start, end, { read: take, cancel: body.cancel });
+      },
+      budget: new RangeBudget(1, () => 0),
+      retryMs: 0,
+    });
+    const reading = parallel.read((_, release) => release());
+    first.fail(new BrokenBodyError('the connection broke'));
+    return reading;
+  };
+  // The second response brings something, so the count begins anew.
+  await expect(read([0, 10, 0, 0])).rejects.toThrow(BrokenBodyError);
+  expect(asked).toEqual([0, 0, 10, 10]);
+});
+
+test('ParallelBody requests at most 64 MiB at once from a host that gives it one connection', async () => {
+  let nowMs = 0;
+  const MIB = 1024 * KIB;
+  const first = fed();
+  const asked: (readonly [number, number])[] = [];
+  const parallel = new ParallelBody({
+    first: opened(0, SEGMENT_BYTES, first),
+    end: 1024 * MIB,
+    host: 'registry.test',
+    open: async (start, end) => {
+      asked.push([start, end]);
+      return opened(start, end, fed());
+    },
+    budget: new RangeBudget(1, () => nowMs),
+    retryMs: 0,
+  });
+  // The reader is behind all the time, so nothing is decided while it reads.
+  const read = parallel.read(() => {}).catch((error: unknown) => error);
+  first.push(Buffer.alloc(2 * MIB));
+  nowMs += 100;
+  first.push(Buffer.alloc(2 * MIB));
+  const reason = new Error('enough');
+  parallel.cancel(reason);
+  expect(await read).toBe(reason);
+  expect(asked).toEqual([[4 * MIB, 68 * MIB]]);
 });
 
 const FLOW = fc.record({
@@ -78,8 +145,6 @@ const FLOW = fc.record({
   breaksEvery: fc.constantFrom(0, 0, 3, 5),
   sizeBytes: fc.integer({ min: SEGMENT_BYTES + 1, max: 5 * SEGMENT_BYTES }),
 });
-
-const IDLE_MS = 60_000;
 
 test('ParallelBody delivers every byte in order at any speed of its connections and its reader', async () => {
   const bytes = randomBytes(5 * SEGMENT_BYTES);

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createSealer } from '../../src/lib/seal.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { DOCKER_HUB, formatRepository, type Repository, type SourceHost } from '../../src/oci/reference.ts';
@@ -11,6 +11,7 @@ import { createPushForwarder } from '../../src/upstream/push-forwarder.ts';
 import { type UpstreamSettings, upstreamAt } from '../../src/upstream/settings.ts';
 import { bearerChallenge, createTokenService, requireBearer } from '../support/guarded-registry.ts';
 import { type Handler, startRawServer, startServer } from '../support/hostile-registry.ts';
+import { turns } from '../support/turns.ts';
 import { afterTest, closing } from '../support/upstream.ts';
 
 const BYTES = Buffer.from('the bytes of a layer');
@@ -465,6 +466,51 @@ describe('a pushed manifest', () => {
     const { ask } = await mirrorBefore(server.url);
     const body = Buffer.alloc(sizeBytes, 0x20);
     expect((await ask('PUT', '/v2/team/app/manifests/v1', { body })).status).toBe(status);
+  });
+
+  test.each([
+    [64 * 1024, 400],
+    [64 * 1024 + 1, 502],
+  ])('that the registry refuses with %d bytes gets %d', async (sizeBytes, status) => {
+    const server = await registryWith('/up/1', (req, res) => {
+      if (req.method === 'PUT') res.writeHead(400).end(Buffer.alloc(sizeBytes, 0x20));
+      return req.method === 'PUT';
+    });
+    const { ask } = await mirrorBefore(server.url);
+    expect((await ask('PUT', '/v2/team/app/manifests/v1', { body: TEXT })).status).toBe(status);
+  });
+
+  test.each([
+    ['30 minutes to answer', 30 * 60_000, ''],
+    ['ten seconds to end its answer', 10_000, 'HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{'],
+  ])('gets 504 when the registry takes longer than %s', async (_, limitMs, answer) => {
+    const server = closing(
+      await startRawServer((socket, head) => {
+        socket.write(head.startsWith('PUT') ? answer : 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+      }),
+    );
+    const { port } = await mirrorBefore(server.url);
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    onTestFinished(() => {
+      timers.mockRestore();
+      vi.useRealTimers();
+    });
+    const put = request({ port, method: 'PUT', path: '/v2/team/app/manifests/v1', agent: false });
+    let status: number | undefined;
+    const answered = once(put, 'response').then(([response]) => {
+      status = (response as IncomingMessage).statusCode;
+    });
+    put.end(TEXT);
+    // expect.poll() would advance the clock.
+    while (server.requests.length === 0 || timers.mock.lastCall?.[1] !== limitMs) await turns(1);
+    vi.advanceTimersByTime(limitMs - 1);
+    await turns(20);
+    expect(status).toBeUndefined();
+    vi.advanceTimersByTime(1);
+    await answered;
+    expect(status).toBe(504);
+    put.destroy();
   });
 });
 
