@@ -11,9 +11,11 @@ test('RangeBudget lends 96 MiB to all downloads together, and more only when som
     (_, nth) => budget.tryConnect(nth % 2 ? 'a.test' : 'b.test')?.buffer,
   );
   expect(lent.reduce((sum, buffer) => sum + (buffer?.length ?? 0), 0)).toBe(96 * MIB);
-  expect([budget.buffer(), budget.tryConnect('a.test')]).toEqual([undefined, undefined]);
+  // Not the buffers themselves, which a failure would print.
+  const isLeft = () => budget.buffer() !== undefined || budget.tryConnect('a.test') !== undefined;
+  expect(isLeft()).toBe(false);
   const [first] = lent;
   if (first !== undefined) budget.release(first);
   expect(budget.buffer()?.length).toBe(4 * MIB);
-  expect(budget.buffer()).toBeUndefined();
+  expect(isLeft()).toBe(false);
 });

@@ -231,3 +231,16 @@ test.each([
   const answer = await ask(`${API}/accounts/lab/types`, { as: 'root', method: 'POST', body, headers });
   expect(answer.status).toBe(status);
 });
+
+test.each([
+  ['levels', 8, (count: number) => '['.repeat(count) + ']'.repeat(count)],
+  ['values', 8192, (count: number) => `[${items(count, () => 1).join()}]`],
+])('a JSON body has %s up to %i; with one more it is not parsed', async (_, max, bodyOf) => {
+  const { ask } = await site();
+  const answerTo = async (count: number) => {
+    const headers = { 'content-type': 'application/json' };
+    return codeOf(await ask(`${API}/accounts`, { as: 'root', method: 'POST', body: bodyOf(count), headers }));
+  };
+  expect(await answerTo(max)).toEqual([422, 'invalid-body']);
+  expect(await answerTo(max + 1)).toEqual([400, 'invalid-json']);
+});

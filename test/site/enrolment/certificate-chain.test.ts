@@ -157,7 +157,7 @@ test('a certificate is refused when its root has expired, or has a weak key', as
 });
 
 test.each([
-  ['RSA of 1024 bits', ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:1024'], false],
+  ['RSA of 2047 bits', ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2047'], false],
   ['RSA of 2048 bits', RSA, true],
   ['Ed25519', ['-algorithm', 'ED25519'], false],
 ])('a certificate with a key of %s is trusted: %j', async (_, key, isTrusted) => {
