@@ -645,6 +645,20 @@ describe('PersonAccounts', () => {
     await expect(opened.open(PERSON)).rejects.toMatchObject({ code: 'not-writable' });
   });
 
+  test('checks the owner again under the lock before it changes the role and groups', async () => {
+    const theirs = account({ oidc: { issuer: ISSUER, subject: 'x' } });
+    const { opened, reads } = people([account()], {
+      change: async (_: string, __: object, { expect: check }: { expect: (account: object) => void }) => {
+        check(theirs);
+        return theirs;
+      },
+    });
+    await expect(opened.open({ ...PERSON, groups: ['ml'] })).rejects.toMatchObject({
+      code: 'account-of-another',
+    });
+    expect(reads()).toBe(0);
+  });
+
   test('replaces a token of the same name, and checks the owner under the lock for both', async () => {
     const mine = account({ tokens: [{ name: 'ci' }] });
     const { opened, changes } = people([mine]);

@@ -163,6 +163,15 @@ test.each([
   ]);
 });
 
+test('finish() redeems no code at a plain HTTP endpoint of a provider with TLS', async () => {
+  const more = { token_endpoint: 'http://id.example.org/token' };
+  const { provider: oidc, redeemed } = await provider('ES256', {}, more);
+  const { pending } = await oidc.begin();
+  const finished = oidc.finish(`code=c&state=${pending.state}`, pending);
+  await expect(finished).rejects.toMatchObject({ code: 'OAUTH_HTTP_REQUEST_FORBIDDEN' });
+  expect(redeemed).toEqual([]);
+});
+
 describe('the discovery of a provider', () => {
   const discoveries = (asked: readonly string[]) =>
     asked.filter((url) => url.includes('/.well-known/')).length;

@@ -227,6 +227,12 @@ describe('a login at an OpenID provider', () => {
     expect(made.status).toBe(201);
     const { token, expires } = (await made.json()) as { token: string; expires: string };
     expect(Date.parse(expires)).toBeLessThan(Date.now() + 91 * 24 * 3600_000);
+    const late = await post('/accounts/bob@example.org/tokens', {
+      name: 'l',
+      expires: '2999-01-01T00:00:00Z',
+    });
+    const { expires: latest } = (await late.json()) as { expires: string };
+    expect(Date.parse(latest)).toBeLessThan(Date.now() + 91 * 24 * 3600_000);
     expect(await admit(basic('bob@example.org', token), 'hpc/solver')).toMatchObject({ kind: 'admitted' });
     expect(await admit(basic('bob@example.org', token), 'ml/model')).toMatchObject({ kind: 'refused' });
     expect((await post('/accounts/root/tokens', { name: 'ci' })).status).toBe(404);

@@ -134,6 +134,23 @@ describe('the management API', () => {
     expect((await admit(basic('qnib', token), 'qnib/bench')).kind).toBe('refused');
   });
 
+  test('revokes no token by the ETag of a former one with the same name, rights and end', async () => {
+    const { ask } = await site();
+    const json = { name: 'ci', expires: '2030-01-01T00:00:00Z' };
+    const add = async () => {
+      const made = await ask(`${API}/accounts/qnib/tokens`, { method: 'POST', as: 'root', json });
+      return made.headers.get('etag') ?? '';
+    };
+    const revoke = async (etag: string) => {
+      const headers = { 'if-match': etag };
+      return (await ask(`${API}/accounts/qnib/tokens/ci`, { method: 'DELETE', as: 'root', headers })).status;
+    };
+    const former = await add();
+    expect(await revoke(former)).toBe(204);
+    const current = await add();
+    expect([await revoke(former), await revoke(current)]).toEqual([412, 204]);
+  });
+
   test('answers 304 for an unchanged ETag, and sends another ETag after a change', async () => {
     const { ask } = await site();
     for (const path of ['/accounts', '/accounts/qnib', '/types', '/accounts/qnib/types/type1', '/tokens']) {
@@ -216,6 +233,8 @@ describe('the management API', () => {
       'limit=x',
       'cursor=%25',
       'cursor=',
+      // Of one byte, whose last bits are not zero.
+      'cursor=YR',
       'what=1',
       'limit=1&limit=2',
     ]) {
