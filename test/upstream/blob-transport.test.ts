@@ -1,13 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { Writable } from 'node:stream';
+import { Duplex, Writable } from 'node:stream';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import { createBlobTransport } from '../../src/upstream/http/blob-transport.ts';
-import { BrokenBodyError, createSlabPool } from '../../src/upstream/http/body.ts';
-import { createTransport } from '../../src/upstream/http/transport.ts';
-import { createDial } from '../../src/upstream/net/dial.ts';
+import { BrokenBodyError, bodyOf, createSlabPool } from '../../src/upstream/http/body.ts';
+import { createTransport, type Transport } from '../../src/upstream/http/transport.ts';
+import { createDial, type Dial } from '../../src/upstream/net/dial.ts';
 import { createNameGuard } from '../../src/upstream/net/name-guard.ts';
 import { createResolvers } from '../../src/upstream/net/resolver.ts';
 import { createTlsContexts } from '../../src/upstream/net/tls.ts';
@@ -235,6 +235,47 @@ describe('createBlobTransport()', () => {
     for (const afterMs of [0, 1, 599_999, 600_000]) counts.push(await requestsFor(afterMs));
     // A request that cannot be read is repeated by the plain transport.
     expect(counts).toEqual([2, 1, 1, 2]);
+  });
+
+  test('remembers 500 origins whose answers it cannot read, and forgets the one noted first', async () => {
+    const dialled: string[] = [];
+    const dial: Dial = async ({ host }, onread) => {
+      dialled.push(host);
+      const answer = () => {
+        if (typeof onread?.buffer !== 'function') throw new Error('no memory to read into');
+        const memory = onread.buffer();
+        onread.callback(Buffer.from('HTTP/1.0 200 OK\r\n\r\n').copy(memory), memory);
+      };
+      const write = (_: Buffer, __: string, written: () => void) => {
+        written();
+        answer();
+      };
+      return new Duplex({ read: () => {}, write }) as Socket;
+    };
+    const plainReply = { status: 200, headers: {}, url: new URL('http://r.test'), target: '/' };
+    const plain: Transport = {
+      send: async () => ({ ...plainReply, body: bodyOf(BYTES) }),
+      close: async () => {},
+    };
+    const timeouts = { headMs: 60_000, documentMs: 60_000, idleMs: 60_000, resumeMs: 10 };
+    const transport = closing(
+      createBlobTransport({
+        ...{ dial, plain, timeouts, slabs: createSlabPool() },
+        ...{ proxyOf: () => undefined, now: () => 0 },
+      }),
+    );
+    /** True when the origin's answer is read the fast way first. */
+    const isTried = async (nth: number) => {
+      const before = dialled.length;
+      await transport.send({ method: 'GET', url: new URL(`http://r${nth}.test/`), headers: {} });
+      return dialled.length > before;
+    };
+    for (let nth = 0; nth < 500; nth += 1) await isTried(nth);
+    expect(dialled).toHaveLength(500);
+    expect([await isTried(499), await isTried(0)]).toEqual([false, false]);
+    expect(await isTried(500)).toBe(true);
+    // A look at an origin counts as a use, so the second one is the one that is forgotten.
+    expect([await isTried(0), await isTried(2), await isTried(1)]).toEqual([false, false, true]);
   });
 
   test('releases every slab when all is read, broken off or cancelled', async () => {
