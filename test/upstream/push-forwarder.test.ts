@@ -491,10 +491,17 @@ describe('a pushed manifest', () => {
     );
     const { port } = await mirrorBefore(server.url);
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-    const timers = vi.spyOn(globalThis, 'setTimeout');
+    const limitsMs: unknown[] = [];
+    const setFakeTimeout = globalThis.setTimeout;
     onTestFinished(() => {
-      timers.mockRestore();
+      Object.assign(globalThis, { setTimeout: setFakeTimeout });
       vi.useRealTimers();
+    });
+    Object.assign(globalThis, {
+      setTimeout: (...asked: Parameters<typeof setTimeout>) => {
+        limitsMs.push(asked[1]);
+        return setFakeTimeout(...asked);
+      },
     });
     const put = request({ port, method: 'PUT', path: '/v2/team/app/manifests/v1', agent: false });
     let status: number | undefined;
@@ -503,7 +510,7 @@ describe('a pushed manifest', () => {
     });
     put.end(TEXT);
     // expect.poll() would advance the clock.
-    while (server.requests.length === 0 || timers.mock.lastCall?.[1] !== limitMs) await turns(1);
+    while (server.requests.length === 0 || limitsMs.at(-1) !== limitMs) await turns(1);
     vi.advanceTimersByTime(limitMs - 1);
     await turns(20);
     expect(status).toBeUndefined();
