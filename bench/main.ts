@@ -1,12 +1,12 @@
 // `npm run bench [section …] [-- --rounds N --write]`: MetaHub compared with nginx and docker-registry, in one run.
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, freemem, loadavg } from 'node:os';
+import { freemem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { openWorkplace, type Workplace } from '../test/support/workplace.ts';
 import { benchBlobs } from './blobs.ts';
 import { benchCold } from './cold.ts';
+import { describeMachine, measureSpeed } from './machine.ts';
 import { benchManifests } from './manifests.ts';
 import { benchMemory } from './memory.ts';
 import { benchPaced } from './paced.ts';
@@ -57,11 +57,9 @@ function touchMemory(): void {
   for (const chunk of chunks) for (let at = 0; at < chunkBytes; at += 4096) chunk[at] = 1;
 }
 
-function machine(loadBefore: number): string {
-  const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
-  const processors = cpus();
-  return `Commit ${commit}; ${processors.length} cores of ${processors[0]?.model}, Node.js ${process.versions.node}, Linux; load average ${loadBefore.toFixed(1)} before the run and ${loadavg()[0]?.toFixed(1)} at its end, its own load included. Where nothing else is said the load runs on one core, every server on the other; each round visits every server once, a ratio is the median of the rounds' ratios, processor time the least of the rounds.`;
-}
+/** How every section is measured. */
+const METHOD =
+  'Where nothing else is said the load runs on one core, every server on the other; each round visits every server once, a ratio is the median of the rounds’ ratios, processor time the least of the rounds.';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -74,8 +72,8 @@ if (unknown !== undefined) {
   process.exit(2);
 }
 
-const [loadBefore = Number.NaN] = loadavg();
 touchMemory();
+const speedBefore = measureSpeed();
 const sections: Section[] = [];
 for (const name of wanted) {
   const [bench, rounds] = BENCHES[name] ?? [];
@@ -90,7 +88,7 @@ if (values.write) {
   const docs = fileURLToPath(new URL('../docs/', import.meta.url));
   mkdirSync(docs, { recursive: true });
   const limits = readFileSync(fileURLToPath(new URL('limits.md', import.meta.url)), 'utf8');
-  const head = `# Benchmarks\n\nWhat \`npm run bench\` has measured; with \`-- --write\` it puts its figures here. ${machine(loadBefore)}\n\n![every section as bars](benchmarks.svg)\n`;
+  const head = `# Benchmarks\n\nWhat \`npm run bench\` has measured; with \`-- --write\` it puts its figures here. ${describeMachine(speedBefore)} ${METHOD}\n\n![every section as bars](benchmarks.svg)\n`;
   writeFileSync(`${docs}benchmarks.md`, [head, goals, ...sections.map(toMarkdown), limits].join('\n'));
   writeFileSync(`${docs}benchmarks.svg`, toSvg(sections));
 }
