@@ -1,4 +1,5 @@
-import { compareVersions, parseVersion } from '../lib/version.ts';
+import { compareVersions, parseVersion, type Version } from '../lib/version.ts';
+import { type CodeTarget, machineCodeRunsOn, ptxRunsOn } from './compute-capability.ts';
 import { type Feature, formatFeature, parseFeature } from './features.ts';
 import type { HostProfile } from './profile.ts';
 
@@ -93,27 +94,49 @@ function ofArm(profile: HostProfile): readonly VariantProperty[] {
   ];
 }
 
-/**
- * The CUDA bounds that the driver meets, and the machine code and PTX of the GPU's major version up to the GPU
- * itself.
- */
+/** A value of a version feature, and the version that it stands for: `12` stands for 12.0. */
+interface VersionValue {
+  readonly value: string;
+  readonly version: Version;
+}
+
+function versionsOf(majors: readonly number[], minors: number): readonly VersionValue[] {
+  return majors.flatMap((major) => [
+    ...downFrom(major, minors).map((value) => ({ value, version: parseVersion(value) ?? [] })),
+    { value: String(major), version: [major] },
+  ]);
+}
+
+/** The versions of CUDA and the compute capabilities that NVIDIA's provider knows. Source: wheelnext/nvidia-variant-provider. */
+const CUDA_VERSIONS = versionsOf([15, 14, 13, 12, 11], 20);
+const CODE_TARGETS = [12, 11, 10, 9, 8, 7, 6, 5].flatMap((major) =>
+  downFrom(major, 9).map((text) => ({
+    name: text.replace('.', ''),
+    version: parseVersion(text) ?? [],
+    suffix: '',
+  })),
+);
+
+/** The bounds of CUDA that the driver meets, and the machine code and PTX that run on one of the GPUs. */
 function ofCuda(profile: HostProfile): readonly VariantProperty[] {
-  const namespace = 'nvidia';
-  const bounds = valuesOf(profile, 'cuda')
-    .slice(0, 1)
-    .flatMap((cuda) => {
-      const [major = 0, minor = 0] = cuda.split('.').map(Number);
-      return [
-        ...downFrom(major, minor).map((value) => ({ namespace, feature: 'cuda_version_lower_bound', value })),
-        { namespace, feature: 'cuda_version_upper_bound', value: String(major + 1) },
-      ];
-    });
-  const arches = valuesOf(profile, 'nvcap').flatMap((capability) => {
-    const [gpu = 0, step = 0] = capability.split('.').map(Number);
-    const names = downFrom(gpu, step).map((name) => name.replace('.', ''));
-    return [...names.map((name) => `${name}_real`), ...names.map((name) => `${name}_virtual`)];
-  });
-  return [...bounds, ...[...new Set(arches)].map((value) => ({ namespace, feature: 'sm_arch', value }))];
+  const [cuda] = valuesOf(profile, 'cuda').map(parseVersion);
+  const bounds = (name: string, isMet: (order: number) => boolean) =>
+    CUDA_VERSIONS.filter(({ version }) => cuda !== undefined && isMet(compareVersions(version, cuda))).map(
+      ({ value }) => ({ namespace: 'nvidia', feature: `cuda_version_${name}_bound`, value }),
+    );
+  const gpus = valuesOf(profile, 'nvcap').map((capability) => parseVersion(capability) ?? []);
+  const code = (form: string, runsOn: (target: CodeTarget, gpu: Version) => boolean) =>
+    CODE_TARGETS.filter((target) => gpus.some((gpu) => runsOn(target, gpu))).map(({ name }) => ({
+      namespace: 'nvidia',
+      feature: 'sm_arch',
+      value: `${name}_${form}`,
+    }));
+  return [
+    ...bounds('lower', (order) => order <= 0),
+    ...bounds('upper', (order) => order > 0),
+    ...code('real', machineCodeRunsOn),
+    ...code('virtual', ptxRunsOn),
+  ];
 }
 
 /** The properties that a host supports, in the providers' form: for each feature, the best value first. */

@@ -123,23 +123,56 @@ describe('propertiesOfHost()', () => {
     expect(old).toContain('aarch64 :: asimddp :: on');
   });
 
-  test('of a GPU are the CUDA versions up to its driver’s, and code of its own major version', () => {
-    const properties = written('cpu:x86_64 nvcap:8.2 cuda:12.2').filter((one) => one.startsWith('nvidia'));
-    expect(properties).toEqual(
-      expect.arrayContaining([
-        'nvidia :: cuda_version_lower_bound :: 12.2',
-        'nvidia :: cuda_version_lower_bound :: 12.1',
-        'nvidia :: cuda_version_lower_bound :: 12.0',
-        'nvidia :: cuda_version_upper_bound :: 13',
-        'nvidia :: sm_arch :: 82_real',
-        'nvidia :: sm_arch :: 81_real',
-        'nvidia :: sm_arch :: 80_real',
-        'nvidia :: sm_arch :: 82_virtual',
-        'nvidia :: sm_arch :: 80_virtual',
-      ]),
-    );
-    expect(properties).not.toContain('nvidia :: sm_arch :: 83_real');
-    expect(properties).not.toContain('nvidia :: cuda_version_lower_bound :: 12.3');
+  const valuesOf = (features: string, feature: string) =>
+    written(features)
+      .filter((one) => one.startsWith(`nvidia :: ${feature} :: `))
+      .map((one) => one.split(' :: ')[2]);
+
+  /** `12.3`, `12.2`, `12.1`, `12.0` of 12 and 3. */
+  const from = (major: number, minor: number, least = 0) =>
+    Array.from({ length: minor - least + 1 }, (_, at) => `${major}.${minor - at}`);
+
+  test('of a GPU are the bounds of CUDA that NVIDIA’s provider lists for its driver, in the same order', () => {
+    // The provider's values for 12.7 (json/tests/cases/arch_9_0.json of wheelnext/nvidia-variant-provider2).
+    const host = 'cpu:x86_64 nvcap:9.0 cuda:12.7';
+    expect(valuesOf(host, 'cuda_version_lower_bound')).toEqual([...from(12, 7), '12', ...from(11, 20), '11']);
+    expect(valuesOf(host, 'cuda_version_upper_bound')).toEqual([
+      ...[15, 14, 13].flatMap((major) => [...from(major, 20), String(major)]),
+      ...from(12, 20, 8),
+    ]);
+  });
+
+  test.each([
+    ['cuda:15.20', 'cuda_version_upper_bound', []],
+    ['cuda:11.0', 'cuda_version_lower_bound', ['11.0', '11']],
+    ['cuda:10.2', 'cuda_version_lower_bound', []],
+  ])('of %s have no bounds that the provider does not know: %s', (cuda, bound, values) => {
+    expect(valuesOf(`cpu:x86_64 nvcap:9.0 ${cuda}`, bound)).toEqual(values);
+  });
+
+  const names = (form: string, ...capabilities: readonly string[]) =>
+    capabilities.map((one) => `${one.replace('.', '')}_${form}`);
+
+  // Machine code runs on GPUs of its major version, from its minor version on; the driver compiles PTX of any capability up to the
+  // GPU's: "Binary Compatibility" and "PTX Compatibility" in NVIDIA's CUDA C++ Programming Guide.
+  test('of a GPU are the machine code of its major version and all PTX up to its capability, in this order', () => {
+    expect(valuesOf('cpu:x86_64 nvcap:8.9', 'sm_arch')).toEqual([
+      // 8.7 is Tegra's, whose machine code does not run on other GPUs.
+      ...names('real', '8.9', '8.8', ...from(8, 6)),
+      ...names('virtual', ...from(8, 9), ...from(7, 9), ...from(6, 9), ...from(5, 9)),
+    ]);
+    expect(valuesOf('cpu:x86_64 nvcap:12.1', 'sm_arch').slice(0, 4)).toEqual([
+      ...names('real', '12.1', '12.0'),
+      ...names('virtual', '12.1', '12.0'),
+    ]);
+  });
+
+  test('of a Tegra chip are its own machine code and all PTX up to its capability', () => {
+    expect(valuesOf('cpu:aarch64 nvcap:8.7', 'sm_arch').slice(0, 3)).toEqual([
+      '87_real',
+      '87_virtual',
+      '86_virtual',
+    ]);
   });
 
   test('of a host without a GPU include none of NVIDIA’s', () => {
@@ -176,14 +209,13 @@ describe('propertiesOfHost()', () => {
     expect(levels('xv3')).toBe('v1');
   });
 
-  test('of several GPUs contain each property once, with the first claimed CUDA version', () => {
-    expect(
-      written('cpu:x86_64 nvcap:8.0 nvcap:8.1 cuda:1.1 cuda:2.0').filter((one) => one.startsWith('nvidia')),
-    ).toEqual([
-      'nvidia :: cuda_version_lower_bound :: 1.1',
-      'nvidia :: cuda_version_lower_bound :: 1.0',
-      'nvidia :: cuda_version_upper_bound :: 2',
-      ...['80_real', '80_virtual', '81_real', '81_virtual'].map((arch) => `nvidia :: sm_arch :: ${arch}`),
-    ]);
+  test('of several GPUs contain what runs on one of them once, with the first claimed CUDA version', () => {
+    const host = 'cpu:x86_64 nvcap:7.5 nvcap:9.0 cuda:11.1 cuda:12.0';
+    expect(valuesOf(host, 'cuda_version_lower_bound')).toEqual(['11.1', '11.0', '11']);
+    const code = valuesOf(host, 'sm_arch');
+    expect(code.slice(0, 7)).toEqual(
+      names('real', '9.0', '7.5', '7.4', '7.3', '7.1', '7.0').concat('90_virtual'),
+    );
+    expect(code).toEqual([...new Set(code)]);
   });
 });

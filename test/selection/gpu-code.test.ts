@@ -69,6 +69,9 @@ describe('code for NVIDIA GPUs', () => {
     ['8.6', 'nvptx:8.9'],
     ['10.0', 'nvptx:9.0a'],
     ['12.0', 'nvptx:10.0f'],
+    // The family of 10.0f is 10.0 and 10.3; 10.1 is Tegra's.
+    ['10.1', 'nvptx:10.0f'],
+    ['10.3', 'nvptx:10.1f'],
     ['9.0', 'nvptx:8.0-8.9'],
     // Tegra's code and that of other parts are not interchangeable.
     ['8.7', 'nvcap:8.6'],

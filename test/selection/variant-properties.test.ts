@@ -1,4 +1,9 @@
-import type { EntrySpec } from '../support/index-fixture.ts';
+import { describe, expect, test } from 'vitest';
+import { formatVariantProperty, propertiesOfHost } from '../../src/host/variant-properties.ts';
+import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
+import { select } from '../../src/selection/select.ts';
+import { hostOf } from '../support/host-of.ts';
+import { documentOf, type EntrySpec } from '../support/index-fixture.ts';
 import { selectionCases } from '../support/selection-case.ts';
 
 const propertied = (...properties: readonly string[]): EntrySpec => ({
@@ -83,4 +88,24 @@ selectionCases('entries marked with properties of wheel variants', {
     },
     wins: 'it',
   },
+});
+
+describe('the properties that detect prints for a host', () => {
+  test.each([
+    'cpu:zen4 nvcap:8.9 cuda:12.2',
+    'cpu:aarch64 nvcap:8.7 cuda:11.4',
+    'cpu:neoverse_v2 arm64-v9.0',
+  ])('are those of which each makes an entry eligible for it: %s', (features) => {
+    const host = hostOf(features);
+    const properties = propertiesOfHost(host).map(formatVariantProperty);
+    const code = ['real', 'virtual'].flatMap((form) =>
+      Array.from({ length: 80 }, (_, at) => `nvidia :: sm_arch :: ${at + 50}_${form}`),
+    );
+    const platform = { on: `linux/${host.platform.architecture}` };
+    const eligible = [...new Set([...properties, ...code])].filter((property) => {
+      const { document } = documentOf({ it: { ...platform, ...Object(propertied(property)) } });
+      return select(document, host, DEFAULT_POLICY).winner !== undefined;
+    });
+    expect(eligible).toEqual(properties);
+  });
 });

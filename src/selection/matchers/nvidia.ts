@@ -1,3 +1,4 @@
+import { machineCodeRunsOn, parseCodeTarget, ptxRunsOn } from '../../host/compute-capability.ts';
 import type { Feature } from '../../host/features.ts';
 import {
   compareVersions,
@@ -12,13 +13,6 @@ import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.t
 import type { SelectionPolicy } from '../policy.ts';
 import { closenessToAll, compareCloseness, type GpuCloseness } from './accelerator.ts';
 
-/**
- * The compute capabilities of Tegra chips (Jetson, DRIVE). Their machine code and that of discrete GPUs do not run
- * on each other, even with the same major version. Source: NVIDIA's list of CUDA GPUs (facts only).
- * @see https://developer.nvidia.com/cuda-gpus
- */
-const TEGRA = new Set(['3.2', '5.3', '6.2', '7.2', '8.7', '10.1', '11.0']);
-
 /** How close code is to a GPU, in the order of preference. */
 const CLOSENESS = ['own features', 'exact', 'family', 'lower minor', 'PTX'] as const;
 type Closeness = (typeof CLOSENESS)[number];
@@ -29,45 +23,31 @@ function closeness(kind: Closeness, code: Version, gpu: Version): GpuCloseness {
   return [CLOSENESS.indexOf(kind), distance];
 }
 
-function parseCapability(text: string): { version: Version; suffix: string } | undefined {
-  const [, major, minor, suffix] = /^(?:sm_|compute_)?(\d+)\.?(\d)([af]?)$/.exec(text) ?? [];
-  return major === undefined ? undefined : { version: [Number(major), Number(minor)], suffix: suffix ?? '' };
-}
-
 /** True for capabilities in any of these forms: `9.0`, `sm_90`, `9.0a`, `9.0+PTX`, `8.0-8.9`, `=7.5`. */
 export function isCapability(text: string): boolean {
   const plain = text.replace(/\+ptx$/i, '');
-  return parseCapability(plain) !== undefined || parseVersionRange(plain) !== undefined;
-}
-
-function isTegra(capability: Version): boolean {
-  return TEGRA.has(capability.join('.'));
+  return parseCodeTarget(plain) !== undefined || parseVersionRange(plain) !== undefined;
 }
 
 function sassCloseness(text: string, gpu: Version): GpuCloseness | undefined {
-  const code = parseCapability(text);
+  const code = parseCodeTarget(text);
   if (code === undefined) {
     // A range that the author wrote (`8.0-8.9`, `=9.0`) overrides CUDA's rules.
     const range = parseVersionRange(text);
     if (range === undefined || !inRange(range, gpu)) return undefined;
     return closeness(range.some(({ operator }) => operator === '=') ? 'exact' : 'lower minor', gpu, gpu);
   }
+  if (!machineCodeRunsOn(code, gpu)) return undefined;
   const { version, suffix } = code;
-  const same = compareVersions(version, gpu) === 0;
-  if (suffix === 'a') return same ? closeness('own features', version, gpu) : undefined;
-  if (isTegra(version) !== isTegra(gpu)) return undefined;
-  if (version[0] !== gpu[0] || compareVersions(version, gpu) > 0) return undefined;
-  if (same) return closeness('exact', version, gpu);
+  if (suffix === 'a') return closeness('own features', version, gpu);
+  if (compareVersions(version, gpu) === 0) return closeness('exact', version, gpu);
   return closeness(suffix === 'f' ? 'family' : 'lower minor', version, gpu);
 }
 
 function ptxCloseness(text: string, gpu: Version): GpuCloseness | undefined {
-  const code = parseCapability(text);
-  if (code === undefined) return undefined;
-  const { version, suffix } = code;
-  if (suffix === 'a' && compareVersions(version, gpu) !== 0) return undefined;
-  if (suffix === 'f' && version[0] !== gpu[0]) return undefined;
-  return compareVersions(version, gpu) <= 0 ? closeness('PTX', version, gpu) : undefined;
+  const code = parseCodeTarget(text);
+  if (code === undefined || !ptxRunsOn(code, gpu)) return undefined;
+  return closeness('PTX', code.version, gpu);
 }
 
 function closenessOf({ kind, value }: Feature, gpu: Version): GpuCloseness | undefined {
@@ -93,7 +73,7 @@ function best(wanted: readonly Feature[], gpu: Version): GpuCloseness | undefine
 function lastOf(text: string): Version | undefined {
   const plain = text.replace(/\+ptx$/i, '');
   const bound = parseVersionRange(plain)?.find(({ operator }) => ['=', '<=', '<'].includes(operator));
-  return parseCapability(plain)?.version ?? bound?.version;
+  return parseCodeTarget(plain)?.version ?? bound?.version;
 }
 
 /** True when a GPU of this host is newer than all capabilities that these demands name. */
