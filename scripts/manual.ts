@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { Command, Option } from 'commander';
+import { type Argument, type Command, Help, type Option } from 'commander';
 import { completeProgram } from '../src/cli/main.ts';
 
 /** The parts of the page that no option contains. Each block is roff. */
@@ -15,27 +15,43 @@ const DESCRIPTION = [
   'explains the choice.',
 ];
 
+const FILES = {
+  '/etc/metahub/config.yaml': 'Settings, named as metahub config show prints them.',
+  '/etc/default/metahub': 'Environment variables of the service.',
+  '/etc/metahub/auth.json': 'Logins at registries that the mirror uses, in docker’s format.',
+  '/etc/metahub/certs.d/HOST/': 'Authorities (*.crt) and client certificates (*.cert, *.key) for a registry.',
+  '/etc/metahub/images.d/*.yml': 'Virtual images.',
+  '/etc/metahub/machines.d/*.yml': 'Accounts and machine types of a site.',
+  '/etc/metahub/features.d/*': 'Local features, in the format of node-feature-discovery.',
+  '/run/metahub/profile.json': 'The host of the service, as metahub-detect.service detected it.',
+  '/var/cache/metahub': 'Content that the service has pulled.',
+  '~/.cache/metahub': 'Content of a mirror that a user starts.',
+  '/var/lib/metahub/setup': 'The runtimes’ files as they were before metahub setup.',
+};
+
+const ENVIRONMENT = {
+  'METAHUB_CACHE_SIZE, …':
+    'Each setting of the mirror has a variable, METAHUB_ and its name in upper case: METAHUB_CACHE_SIZE is --cache-size. A flag takes precedence over the ' +
+    'environment, and the environment over the file.',
+  METAHUB_SITE_ACCOUNT: 'The account that sends the requests of --site.',
+  METAHUB_DEBUG: 'Adds stack traces to errors.',
+  PORT: 'The port that metahub serve listens on, unless METAHUB_LISTEN or --listen is set.',
+  STATIC_MACHINES: 'Another name of METAHUB_STATIC_MACHINES.',
+  REGISTRY_AUTH_FILE: 'A file with logins at registries, in docker’s format.',
+  'HTTPS_PROXY, HTTP_PROXY, NO_PROXY':
+    'The proxy that leads to registries, and the hosts that it does not serve.',
+  NODE_EXTRA_CA_CERTS: 'A file with further authorities (PEM).',
+  NO_COLOR: 'Switches colours off.',
+};
+
+const listOf = (texts: Readonly<Record<string, string>>) =>
+  Object.entries(texts).flatMap(([name, text]) => ['.TP', `.I ${plain(name)}`, plain(text)]);
+
 const TAIL = [
   '.SH FILES',
-  ...[
-    '.TP',
-    '.I /etc/metahub/config.yaml',
-    'Settings, one',
-    '.I name: value',
-    'a line, named as',
-    '.B metahub config show',
-    'prints them.',
-  ],
-  ...['.TP', '.I /etc/metahub/images.d/*.yml', 'Virtual images.'],
-  ...['.TP', '.I /etc/metahub/machines.d/*.yml', 'Machine types of a site.'],
-  ...['.TP', '.I /etc/metahub/features.d/*', 'Local features, in the format of node-feature-discovery.'],
-  ...['.TP', '.I /var/cache/metahub', 'Content that the service has pulled.'],
+  ...listOf(FILES),
   '.SH ENVIRONMENT',
-  'The environment variable',
-  '.BI METAHUB_ NAME',
-  'sets the mirror’s setting NAME. A flag takes precedence over the environment, and the environment over the file.',
-  '.B NO_COLOR',
-  'switches colours off.',
+  ...listOf(ENVIRONMENT),
   '.SH EXIT STATUS',
   'The same for every command:',
   ...['.TP', '0', 'The command succeeded.'],
@@ -69,8 +85,17 @@ function plain(text: string): string {
     .replaceAll(/^([.'])/gm, '\\&$1');
 }
 
-function optionLines({ flags, description }: Option): readonly string[] {
-  return ['.TP', `.B ${plain(flags)}`, plain(description)];
+/** Describes options and operands as `--help` does, with their choices and defaults. */
+const HELP = new Help();
+
+function optionLines(option: Option): readonly string[] {
+  return ['.TP', `.B ${plain(option.flags)}`, plain(HELP.optionDescription(option))];
+}
+
+/** Like `--help`, leaves out an operand that says enough by its name. */
+function operandLines(operand: Argument): readonly string[] {
+  const text = HELP.argumentDescription(operand);
+  return text === '' ? [] : ['.TP', `.I ${plain(operand.name())}`, plain(text)];
 }
 
 /** Returns what `addHelpText('after', …)` adds to a command's help: its examples. */
@@ -92,6 +117,7 @@ function commandLines(command: Command, parents: string): readonly string[] {
     `.SS ${plain(`${name.trim()} ${usage.join(' ')}`.trim())}`,
     `${plain(command.description())}.`,
     ...aliases,
+    ...command.registeredArguments.flatMap(operandLines),
     ...command.options.flatMap(optionLines),
     ...examplesOf(command),
   ];
