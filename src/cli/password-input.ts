@@ -12,6 +12,8 @@ export interface PasswordInput {
   readonly what: string;
   /** True: ask twice, because the input is not shown. */
   readonly confirm: boolean;
+  /** How a program that has no terminal passes the password; without it, `--password-stdin`. */
+  readonly withoutTerminal?: string;
 }
 
 async function readStdin(): Promise<string> {
@@ -46,10 +48,15 @@ async function ask(what: string): Promise<string> {
  * Reads a password, never from the command line, which every user of the machine can see.
  * @throws {UserError} when it is empty, when the two inputs differ, or when there is no terminal to ask on.
  */
-export async function readPassword({ fromStdin, what, confirm }: PasswordInput): Promise<string> {
+export async function readPassword({
+  fromStdin,
+  what,
+  confirm,
+  withoutTerminal = 'Write it to stdin, and add --password-stdin.',
+}: PasswordInput): Promise<string> {
   if (!fromStdin && !process.stdin.isTTY) {
     throw new UserError(`there is no terminal to ask for the ${what} on`, {
-      nextStep: 'Give it on stdin with --password-stdin.',
+      nextStep: withoutTerminal,
       exitStatus: 2,
     });
   }

@@ -12,16 +12,14 @@ export interface SiteFlags {
   readonly site?: string | undefined;
   readonly user?: string | undefined;
   readonly passwordFile?: string | undefined;
-  /** True when the password of `user` is on stdin. */
-  readonly passwordStdin?: boolean;
 }
 
-async function passwordFor(
-  what: string,
-  { passwordFile: file, passwordStdin = false }: SiteFlags,
-): Promise<string> {
+async function passwordFor(what: string, { passwordFile: file }: SiteFlags): Promise<string> {
   if (file === undefined || file === '-') {
-    return readPassword({ fromStdin: passwordStdin || file === '-', what, confirm: false });
+    return readPassword({
+      ...{ fromStdin: file === '-', what, confirm: false },
+      withoutTerminal: 'Name the file with it: --password-file FILE (-: stdin).',
+    });
   }
   const text = await readTextFile(file).catch((cause: Error) => {
     throw new UserError(`--password-file: ${cause.message}`, { cause });

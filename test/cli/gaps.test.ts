@@ -315,8 +315,9 @@ describe('metahub gaps', () => {
   });
 
   test.each([
-    [['--format', 'xml'], '--format xml is not one of text, json,', 2],
+    [['--format', 'xml'], "argument 'xml' is invalid. Allowed choices are text, json,", 2],
     [['--format', 'manifest'], '--format manifest is about one image', 2],
+    [['--offline', '--site', 'hub.example'], '--offline reads the data of this machine', 2],
     [['--mirror', 'http://127.0.0.1:1'], 'no mirror answers at http://127.0.0.1:1', 1],
   ])('fails with %j', async (words, message, expected) => {
     const { stderr, status } = await runCli('gaps', ...words);
@@ -351,7 +352,7 @@ describe('metahub gaps --site', () => {
     return (user: string, password = user, ...words: readonly string[]) =>
       runCliWith(
         { input: password },
-        ...['gaps', '--site', url, '--user', user, '--password-stdin', '--json', ...words],
+        ...['gaps', '--site', url, '--user', user, '--password-file', '-', '--json', ...words],
       );
   }
 
@@ -380,7 +381,17 @@ describe('metahub gaps --site', () => {
 
   test('needs an account', async () => {
     const { stderr, status } = await runCli('gaps', '--site', '127.0.0.1:1');
-    expect(stderr).toContain('name one with --user');
+    expect(stderr).toContain('--user ACCOUNT, or METAHUB_SITE_ACCOUNT');
+    expect(status).toBe(2);
+  });
+
+  test('takes the account from METAHUB_SITE_ACCOUNT, and says how to pass the password without a terminal', async () => {
+    const env = { METAHUB_SITE_ACCOUNT: 'root' };
+    const { stderr, status } = await runCliWith({ env, input: '' }, 'gaps', '--site', '127.0.0.1:1');
+    expect(stderr).toBe(
+      'metahub: there is no terminal to ask for the password of root at 127.0.0.1:1 on\n' +
+        '  Name the file with it: --password-file FILE (-: stdin).\n',
+    );
     expect(status).toBe(2);
   });
 });

@@ -11,20 +11,19 @@ import {
   type TargetFlags,
 } from '../../settings/mirror-target.ts';
 import { LOOKUP_SETTINGS } from '../../settings/table.ts';
+import type { SiteFlags } from '../../site-api.ts';
 import { UserError } from '../../user-error.ts';
+import { withSiteOptions } from '../machine/admin.ts';
 import type { RankedGap } from './rank.ts';
 
 const GAPS_SETTINGS = { ...LOOKUP_SETTINGS, ...TARGET_SETTINGS } as const;
 const FORMATS = ['text', 'json', 'github-matrix', 'gitlab', 'bake', 'manifest'] as const;
 type Format = (typeof FORMATS)[number];
 
-interface GapsFlags extends TargetFlags {
+interface GapsFlags extends TargetFlags, SiteFlags {
   readonly offline?: boolean;
-  readonly site?: string;
-  readonly user?: string;
-  readonly passwordStdin?: boolean;
   readonly all?: boolean;
-  readonly format?: string;
+  readonly format?: Format;
   readonly json?: boolean;
 }
 
@@ -38,7 +37,7 @@ const EXAMPLES = helpText(
     ],
     [
       'metahub gaps --site hub.example.org --user qnib',
-      'list the gaps of all mirrors of a site; the account must be allowed to push',
+      'list the gaps of all mirrors of a site: all to an administrator, to other accounts those of images that they may push',
     ],
     [
       'metahub gaps --offline --data /var/cache/metahub',
@@ -55,29 +54,17 @@ export function configure(command: Command): void {
   command.argument('[image]', 'limit the list to this image: qnib/bench:latest');
   addSettings(command, GAPS_SETTINGS);
   addTargetOptions(command);
-  command
+  withSiteOptions(command)
     .option('--offline', 'read what the mirror saved in its data directory; this can be one minute old')
-    .option(
-      '--site <host>',
-      'get the gaps from a site: an administrator gets all of them, other accounts those of images that they may push',
-    )
-    .option('--user <account>', 'the account at the site; metahub asks for its password or a token')
-    .option('--password-stdin', 'read the password or token from stdin')
     .option('--all', 'include images without hardware demands')
-    .option('--format <format>', FORMATS.join(', '))
+    .addOption(command.createOption('--format <format>', 'print in this format').choices(FORMATS))
     .option('--json', 'short for --format json')
     .addHelpText('after', EXAMPLES)
     .action(gaps);
 }
 
-function readFormat({ format, json }: GapsFlags): Format {
-  const known = FORMATS.find((name) => name === (format ?? (json ? 'json' : 'text')));
-  if (known !== undefined) return known;
-  throw new UserError(`--format ${format} is not one of ${FORMATS.join(', ')}`, { exitStatus: 2 });
-}
-
 async function gaps(written: string | undefined, flags: GapsFlags): Promise<void> {
-  const format = readFormat(flags);
+  const format = flags.format ?? (flags.json ? 'json' : 'text');
   const image = written === undefined ? undefined : parseImage(written);
   const name = image && formatReference(image.repository, image.reference);
   if (format === 'manifest' && image === undefined) {
@@ -95,7 +82,7 @@ async function gaps(written: string | undefined, flags: GapsFlags): Promise<void
   const recorded =
     flags.site === undefined
       ? await recordedGaps(target.url, data, flags.offline === true)
-      : await gapsOfSite(flags.site, flags);
+      : await gapsOfSite(flags);
   const results = await readResults(data).catch(() => []);
   const shown = rankGaps(recorded, results, { image: name, all: flags.all === true });
   const hidden =
@@ -122,18 +109,18 @@ async function gaps(written: string | undefined, flags: GapsFlags): Promise<void
   }
 }
 
-async function gapsOfSite(site: string, { user, passwordStdin = false, offline }: GapsFlags) {
-  if (user === undefined || offline) {
-    const why = offline
-      ? '--offline asks no site'
-      : 'a site shows its gaps only to accounts: name one with --user';
-    throw new UserError(why, { exitStatus: 2 });
+async function gapsOfSite(flags: GapsFlags) {
+  if (flags.offline) {
+    throw new UserError('--offline reads the data of this machine, and not a site', {
+      nextStep: 'Leave out --offline or --site.',
+      exitStatus: 2,
+    });
   }
   const [{ SiteApi }, { GAP }] = await Promise.all([
     import('../../site-api.ts'),
     import('../../../selection/gap-schema.ts'),
   ]);
-  const api = await SiteApi.open({ site, user, passwordStdin });
+  const api = await SiteApi.open(flags);
   return api.list('/gaps', 'gaps', GAP);
 }
 

@@ -94,6 +94,6 @@ export function configure(command: Command): void {
       .option('--push <pattern>', 'repositories that its members may push to; repeatable', repeated),
   ).action(set);
   const listing = subcommand('list', '', 'list the groups and their rights');
-  withSiteOptions(listing.option('--json', 'print as JSON')).action(list);
+  withSiteOptions(listing.option('--json', 'print JSON')).action(list);
   withSiteOptions(subcommand('remove', ' <name>', 'remove a group that has no members')).action(remove);
 }

@@ -236,10 +236,10 @@ export function configure(command: Command): void {
     subcommand('enrol', ' <user> <type>', 'create a token that lets one machine get a login of its own')
       .option('--name <name>', 'the name of the machine’s token; default: a generated name')
       .option('--expires <duration>', 'how long the machine can enrol: 1h, 7d', '1h')
-      .option('--json', 'print as JSON'),
+      .option('--json', 'print JSON'),
   ).action(enrol);
   const listing = subcommand('list', '', 'list the accounts and machine types');
-  remote(listing.option('--json', 'print as JSON')).action(list);
+  remote(listing.option('--json', 'print JSON')).action(list);
   remote(
     subcommand('remove', ' <user> [type]', 'remove a machine type, or an account with all of its types'),
   ).action(remove);

@@ -7,7 +7,12 @@ import { UserError } from '../../user-error.ts';
 
 /** `metahub machine` for a remote site, by its API. */
 
-export interface RemoteAddFlags extends SiteFlags {
+/** The password to set; `passwordFile` is about that of the account that sends the request. */
+interface NewPasswordFlags extends SiteFlags {
+  readonly passwordStdin?: boolean;
+}
+
+export interface RemoteAddFlags extends NewPasswordFlags {
   readonly feature?: readonly string[];
   readonly login?: string;
   readonly ownPassword?: boolean;
@@ -22,7 +27,7 @@ export interface RemoteEditFlags extends SiteFlags {
   readonly login?: string;
 }
 
-function newPassword({ passwordStdin, passwordFile }: SiteFlags, what: string): Promise<string> {
+function newPassword({ passwordStdin, passwordFile }: NewPasswordFlags, what: string): Promise<string> {
   if (passwordStdin && passwordFile === '-') {
     throw new UserError(
       'stdin can contain only one password: write --password-stdin or --password-file -, not both',
@@ -34,16 +39,11 @@ function newPassword({ passwordStdin, passwordFile }: SiteFlags, what: string): 
   return readPassword({ fromStdin: passwordStdin ?? false, what, confirm: true });
 }
 
-/** Omits `--password-stdin`, which is about the password to set, and not about that of the account that asks. */
-function openSite({ site, user, passwordFile }: SiteFlags): Promise<SiteApi> {
-  return SiteApi.open({ site, user, passwordFile });
-}
-
 const accountPath = (user: string) => `/accounts/${segment(user)}`;
 const typePath = (user: string, type: string) => `${accountPath(user)}/types/${segment(type)}`;
 
 export async function listRemote(flags: SiteFlags & { readonly json?: boolean }): Promise<void> {
-  const api = await openSite(flags);
+  const api = await SiteApi.open(flags);
   const accounts = await api.list('/accounts', 'accounts', ACCOUNT);
   const types = await api.list('/types', 'types', MACHINE_TYPE);
   const typesOf = (user: string) => types.filter(({ account }) => account === user);
@@ -71,7 +71,7 @@ export async function addRemote(
   type: string | undefined,
   flags: RemoteAddFlags,
 ): Promise<void> {
-  const api = await openSite(flags);
+  const api = await SiteApi.open(flags);
   if (type === undefined) {
     const { role, repository: repositories, push, group: groups } = flags;
     const password = await newPassword(flags, `password of ${user}`);
@@ -95,13 +95,13 @@ export async function enrolRemote(
   { name, type, expires }: { readonly name: string; readonly type: string; readonly expires: Date },
   flags: SiteFlags,
 ): Promise<string> {
-  const api = await openSite(flags);
+  const api = await SiteApi.open(flags);
   const body = { name, type, expires: expires.toISOString() };
   return (await api.post(`${accountPath(user)}/enrolments`, body, MADE_ENROLMENT)).token;
 }
 
 export async function editRemote(user: string, type: string, flags: RemoteEditFlags): Promise<void> {
-  const api = await openSite(flags);
+  const api = await SiteApi.open(flags);
   const { resource, entityTag } = await api.get(typePath(user, type), MACHINE_TYPE);
   const { feature: features = resource.features, login = resource.login } = flags;
   await api.edit('PUT', typePath(user, type), entityTag, { features, login });
@@ -114,13 +114,13 @@ export async function editAccountRemote(
   change: AccountChange,
   flags: SiteFlags,
 ): Promise<void> {
-  const api = await openSite(flags);
+  const api = await SiteApi.open(flags);
   const { entityTag } = await api.get(accountPath(user), ACCOUNT);
   await api.edit('PATCH', accountPath(user), entityTag, { ...change });
 }
 
 export async function removeRemote(user: string, type: string | undefined, flags: SiteFlags): Promise<void> {
-  const api = await openSite(flags);
+  const api = await SiteApi.open(flags);
   const path = type === undefined ? accountPath(user) : typePath(user, type);
   const { entityTag } = await (type === undefined ? api.get(path, ACCOUNT) : api.get(path, MACHINE_TYPE));
   await api.edit('DELETE', path, entityTag);
@@ -131,8 +131,12 @@ export async function removeRemote(user: string, type: string | undefined, flags
   );
 }
 
-export async function passwdRemote(user: string, type: string | undefined, flags: SiteFlags): Promise<void> {
-  const api = await openSite(flags);
+export async function passwdRemote(
+  user: string,
+  type: string | undefined,
+  flags: NewPasswordFlags,
+): Promise<void> {
+  const api = await SiteApi.open(flags);
   const what = type === undefined ? user : `${user}’s ${type}`;
   if (type === undefined) {
     const { entityTag } = await api.get(accountPath(user), ACCOUNT);

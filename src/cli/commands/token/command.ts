@@ -146,9 +146,9 @@ export function configure(command: Command): void {
         repeated,
       )
       .option('--push', 'the token may also push where the account may')
-      .option('--json', 'print as JSON'),
+      .option('--json', 'print JSON'),
   ).action(create);
   const listing = subcommand('list', '', 'show the tokens of all accounts');
-  withSiteOptions(listing.option('--json', 'print as JSON')).action(list);
+  withSiteOptions(listing.option('--json', 'print JSON')).action(list);
   withSiteOptions(subcommand('revoke', ' <user> <name>', 'revoke a token')).action(revoke);
 }
