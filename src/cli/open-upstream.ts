@@ -2,7 +2,13 @@ import { join } from 'node:path';
 import type { Log } from '../lib/log.ts';
 import { uniqueToken } from '../lib/unique-token.ts';
 import type { PushForwarder } from '../oci/push.ts';
-import { createKeychains, type LoginFiles, type OwnLogins } from '../upstream/auth/keychain.ts';
+import type { Credentials } from '../upstream/auth/credentials.ts';
+import {
+  createKeychains,
+  type LoginFiles,
+  type OwnLogins,
+  type StoredLogins,
+} from '../upstream/auth/keychain.ts';
 import {
   type Connection,
   type ConnectionOptions,
@@ -62,6 +68,8 @@ interface Surroundings {
   readonly pseudonym: string;
   /** Which stored logins may be presented, read for every request that needs one. Absent: all. */
   readonly ownLogins?: { readonly usable: OwnLogins };
+  /** The stored logins. Default: those of {@link storedLogins}. */
+  readonly credentials?: Credentials | undefined;
   /** Monotonic milliseconds. */
   readonly now?: () => number;
 }
@@ -90,22 +98,27 @@ export function openConnection(url: string, env: Environment = process.env): Con
   return openConnectionTo(upstreamAt(url), env);
 }
 
+/** Opens the logins that are stored on this machine. */
+export function storedLogins(
+  log: Log,
+  own: { readonly usable: OwnLogins } = { usable: 'all' },
+): StoredLogins {
+  const warn = (message: string) => log('warning', 'credential-problem', message);
+  return createKeychains({ ...loginFiles(process.env), own, warn });
+}
+
 /**
  * Returns how the registries that the settings allow are reached: with the stored logins, proxies and
  * certificates.
  */
 function upstreamOptions(
   choice: UpstreamChoice,
-  { log, pseudonym, now, ownLogins = { usable: 'all' } }: Surroundings,
+  { log, pseudonym, now, ownLogins, credentials = storedLogins(log, ownLogins) }: Surroundings,
 ): UpstreamOptions {
   return {
     ...surroundingNetwork(process.env, now),
     allowed: allowedUpstreams(choice),
-    credentials: createKeychains({
-      ...loginFiles(process.env),
-      own: ownLogins,
-      warn: (message) => log('warning', 'credential-problem', message),
-    }),
+    credentials,
     pseudonym,
     ...(choice.blobConnections === undefined ? {} : { blobConnections: choice.blobConnections }),
     ...(choice.blobReader === undefined ? {} : { blobReader: choice.blobReader }),

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chown, type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, lchown, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { uniqueToken } from './unique-token.ts';
 
@@ -195,7 +195,8 @@ async function makeOne(path: string, mode: number): Promise<void> {
   try {
     await mkdir(path, { mode });
     const owner = await inheritedOwner(dirname(path));
-    if (owner !== undefined) await chown(path, owner.uid, owner.gid);
+    // Not what a link leads to that the owner has meanwhile put there.
+    if (owner !== undefined) await lchown(path, owner.uid, owner.gid);
   } catch (error) {
     const isThere = codeOf(error) === 'EEXIST' && (await isDirectory(path));
     if (!isThere) throw error;

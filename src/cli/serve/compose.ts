@@ -18,6 +18,7 @@ import type { Metrics } from '../../server/metrics.ts';
 import type { CacheUse, RegistryHealth } from '../../server/status-facts.ts';
 import { defaultCacheBytes } from '../../store/disk.ts';
 import { openStore } from '../../store/store.ts';
+import type { Credentials } from '../../upstream/auth/credentials.ts';
 import type { OwnLogins } from '../../upstream/auth/keychain.ts';
 import type { Upstream } from '../../upstream/client.ts';
 import { openUpstream } from '../open-upstream.ts';
@@ -87,6 +88,10 @@ export interface StackOptions {
   readonly shared?: SharedState | undefined;
   /** Which stored logins may be used, read for every request. Default: all. */
   readonly ownLogins?: { readonly usable: OwnLogins };
+  /** The stored logins. Default: those of this machine, read again when they change. */
+  readonly credentials?: Credentials;
+  /** Called when the data directory exists; returns the path of it from now on. */
+  readonly enterData?: (directory: string) => string;
 }
 
 const isImageIndex: IsIndex = (source) => readAside('is an index', source, undefined);
@@ -97,11 +102,12 @@ const isImageIndex: IsIndex = (source) => readAside('is an index', source, undef
  */
 const TRANSIT_MS = 10 * 60_000;
 
-async function openStoreOf(values: ServeSettings['values'], log: Log) {
+async function openStoreOf(values: ServeSettings['values'], { log, enterData }: StackOptions) {
   await makeDataDirectory(values.data);
-  const maxBytes = values.cacheSize ?? (await defaultCacheBytes(values.data));
+  const directory = enterData?.(values.data) ?? values.data;
+  const maxBytes = values.cacheSize ?? (await defaultCacheBytes(directory));
   const store = await openStore({
-    directory: values.data,
+    directory,
     maxBytes,
     minFreeShare: values.cacheMinFree / 100,
     ...(values.cache === 'transit' ? { blobMaxIdleMs: TRANSIT_MS } : {}),
@@ -117,13 +123,13 @@ async function openStoreOf(values: ServeSettings['values'], log: Log) {
  */
 export async function buildMirrorStack(settings: ServeSettings, options: StackOptions): Promise<MirrorStack> {
   const { values } = settings;
-  const { log, pseudonym, decided, metrics, onTagMoved, shared, ownLogins } = options;
+  const { log, decided, metrics, onTagMoved, shared } = options;
   const results = countCacheResults(metrics);
   let rules = await readRules(settings);
   const foundForeign = createForeignLog({ log, metrics });
-  const { store, maxBytes } = await openStoreOf(values, log);
+  const { store, maxBytes } = await openStoreOf(values, options);
   const now = () => performance.now();
-  const upstream = openUpstream(values, { log, pseudonym, now, ...(ownLogins && { ownLogins }) });
+  const upstream = openUpstream(values, { ...options, now });
   const upstreamMetrics = createUpstreamMetrics(metrics, now);
   registerCacheSize(metrics, { usedBytes: () => store.heldBytes, limitBytes: () => maxBytes });
   const memory = createDecisionCache();

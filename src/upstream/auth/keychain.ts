@@ -124,14 +124,60 @@ function keysOf(registry: string, repository: string): readonly string[] {
   return parts.map((_, cut) => parts.slice(0, parts.length - cut).join('/'));
 }
 
+/** Logins in files. */
+export interface StoredLogins extends Credentials {
+  /** Reads the files for the last time: what they contain now remains, whatever this process may read later. */
+  readFinally(): Promise<void>;
+}
+
+/** Reads files in Docker's format, and each again when it has changed. */
+class ConfigFiles {
+  readonly #known = new Map<string, KnownFile>();
+  readonly #looks = new SingleFlight<DockerConfig | undefined>();
+  readonly #warn: (message: string) => void;
+  #isFinal = false;
+
+  constructor(warn: (message: string) => void) {
+    this.#warn = warn;
+  }
+
+  /** Concurrent requests share one read of a file. Undefined when there is none, or it cannot be read. */
+  configOf(path: string): Promise<DockerConfig | undefined> {
+    if (this.#isFinal) return Promise.resolve(this.#known.get(path)?.config);
+    return this.#looks.share(path, undefined, () => this.#read(path));
+  }
+
+  async readFinally(files: readonly string[]): Promise<void> {
+    await Promise.all(files.map((path) => this.configOf(path)));
+    this.#isFinal = true;
+  }
+
+  async #read(path: string): Promise<DockerConfig | undefined> {
+    try {
+      const { mtimeMs, size, ino } = await stat(path);
+      const version = `${mtimeMs} ${size} ${ino}`;
+      const before = this.#known.get(path);
+      if (before?.version === version) return before.config;
+      if (size > FILE_MAX_BYTES) throw new Error('it is too large');
+      const config = readDockerConfig(JSON.parse(await readTextFile(path, { maxBytes: FILE_MAX_BYTES })));
+      this.#known.set(path, { version, config });
+      return config;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      const why = error instanceof SyntaxError ? 'it is not JSON' : (error as Error).message;
+      this.#warn(`the logins in ${path} cannot be read: ${why}`);
+      return undefined;
+    }
+  }
+}
+
 /**
  * The logins that `docker login`, `podman login` and the operator have stored. A file is read again when it
  * changes; credential helpers (`docker-credential-…`) are asked when needed.
  */
-export function createKeychain({ files, warn, helperLimitMs = 10_000 }: KeychainOptions): Credentials {
-  const known = new Map<string, KnownFile>();
-  const looks = new SingleFlight<DockerConfig | undefined>();
+export function createKeychain({ files, warn, helperLimitMs = 10_000 }: KeychainOptions): StoredLogins {
   const warned = new Set<string>();
+  const configs = new ConfigFiles(warnOnce);
   const answers = new LRUCache<string, Promise<Credential | undefined>>({
     ...{ max: 100, ttl: HELPER_MAX_AGE_MS, ttlResolution: 0 },
   });
@@ -140,27 +186,6 @@ export function createKeychain({ files, warn, helperLimitMs = 10_000 }: Keychain
     if (warned.has(message)) return;
     warned.add(message);
     warn(message);
-  }
-
-  /** Concurrent requests share one read of a file. */
-  const configOf = (path: string) => looks.share(path, undefined, () => readConfig(path));
-
-  async function readConfig(path: string): Promise<DockerConfig | undefined> {
-    try {
-      const { mtimeMs, size, ino } = await stat(path);
-      const version = `${mtimeMs} ${size} ${ino}`;
-      const before = known.get(path);
-      if (before?.version === version) return before.config;
-      if (size > FILE_MAX_BYTES) throw new Error('it is too large');
-      const config = readDockerConfig(JSON.parse(await readTextFile(path, { maxBytes: FILE_MAX_BYTES })));
-      known.set(path, { version, config });
-      return config;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      const why = error instanceof SyntaxError ? 'it is not JSON' : (error as Error).message;
-      warnOnce(`the logins in ${path} cannot be read: ${why}`);
-      return undefined;
-    }
   }
 
   async function fromHelper(name: string, registry: string): Promise<Credential | undefined> {
@@ -194,12 +219,13 @@ export function createKeychain({ files, warn, helperLimitMs = 10_000 }: Keychain
     async loginFor(registry, repository) {
       const keys = keysOf(registry, repository);
       for (const path of files) {
-        const config = await configOf(path);
+        const config = await configs.configOf(path);
         const login = config && (await find(config, registry, keys));
         if (login !== undefined) return login;
       }
       return undefined;
     },
+    readFinally: () => configs.readFinally(files),
   };
 }
 
@@ -226,7 +252,7 @@ export interface KeychainsOptions extends LoginFiles, Pick<KeychainOptions, 'war
  * Uses the stored logins, or those of the file that the login of a request names: never one instead of the
  * other.
  */
-export function createKeychains({ given, ofUser, own, warn }: KeychainsOptions): Credentials {
+export function createKeychains({ given, ofUser, own, warn }: KeychainsOptions): StoredLogins {
   const stored = {
     all: createKeychain({ files: [...given, ...ofUser], warn }),
     given: createKeychain({ files: given, warn }),
@@ -242,6 +268,9 @@ export function createKeychains({ given, ofUser, own, warn }: KeychainsOptions):
     loginFor: (registry, repository, signal, access) => {
       const keychain = access?.logins === undefined ? stored[own.usable] : broughtBy(access.logins);
       return keychain.loginFor(registry, repository, signal);
+    },
+    readFinally: async () => {
+      await Promise.all([stored.all.readFinally(), stored.given.readFinally()]);
     },
   };
 }

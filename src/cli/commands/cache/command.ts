@@ -3,6 +3,7 @@ import { readValue } from '../../../lib/config-source.ts';
 import { jsonText, sizeText, tableText } from '../../../lib/text.ts';
 import type { StoredItem } from '../../../store/admin.ts';
 import type { Store } from '../../../store/store.ts';
+import { becomeOwnerOf } from '../../become-owner.ts';
 import { helpText } from '../../help-text.ts';
 import { addSettings, loadServiceSettings } from '../../settings/load.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
@@ -43,7 +44,6 @@ type Flags = Readonly<Record<string, unknown>>;
 
 interface Opened {
   readonly store: Store;
-  readonly directory: string;
   readonly cacheSize: number;
 }
 
@@ -54,14 +54,18 @@ async function withStore(
   work: (opened: Opened) => Promise<void>,
 ): Promise<void> {
   const { values } = await loadServiceSettings(SETTINGS, flags);
-  const [{ openStore }, { defaultCacheBytes }, { layoutOf }, { access, constants }] = await Promise.all([
+  const [{ openStore }, { defaultCacheBytes }, { layoutOf }, { accessSync, constants }] = await Promise.all([
     import('../../../store/store.ts'),
     import('../../../store/disk.ts'),
     import('../../../store/layout.ts'),
-    import('node:fs/promises'),
+    import('node:fs'),
   ]);
-  await access(layoutOf(values.data).root, constants.R_OK | constants.X_OK).catch((cause) => {
-    const isThere = cause.code !== 'ENOENT';
+  let directory: string;
+  try {
+    directory = becomeOwnerOf(values.data);
+    accessSync(layoutOf(directory).root, constants.R_OK | constants.X_OK);
+  } catch (cause) {
+    const isThere = (cause as NodeJS.ErrnoException).code !== 'ENOENT';
     throw new UserError(
       isThere ? `${values.data} cannot be read` : `there is no content below ${values.data}`,
       {
@@ -71,10 +75,10 @@ async function withStore(
           : 'Name the mirror’s --data directory.',
       },
     );
-  });
+  }
   const problems: string[] = [];
   const store = await openStore({
-    directory: values.data,
+    directory,
     maxBytes: Number.POSITIVE_INFINITY,
     maxItems: Number.POSITIVE_INFINITY,
     now: Date.now,
@@ -83,8 +87,8 @@ async function withStore(
     },
   });
   try {
-    const cacheSize = values.cacheSize ?? (await defaultCacheBytes(values.data));
-    await work({ store, directory: values.data, cacheSize });
+    const cacheSize = values.cacheSize ?? (await defaultCacheBytes(directory));
+    await work({ store, cacheSize });
   } finally {
     await store.close();
   }

@@ -1,13 +1,15 @@
 import type { Command } from 'commander';
+import type { Log } from '../../../lib/log.ts';
 import { readTextFile } from '../../../lib/regular-file.ts';
 import { sizeText } from '../../../lib/text.ts';
 import { formatReference } from '../../../oci/reference.ts';
 import { createMetrics } from '../../../server/metrics.ts';
+import { becomeOwnerOf } from '../../become-owner.ts';
 import { helpText } from '../../help-text.ts';
 import { hostProfile } from '../../host-profile.ts';
 import { lookupFailure, parseImage } from '../../image-lookup.ts';
 import { createLog } from '../../log.ts';
-import { newPseudonym } from '../../open-upstream.ts';
+import { newPseudonym, storedLogins } from '../../open-upstream.ts';
 import { columnsOf } from '../../output.ts';
 import type { MirrorStack } from '../../serve/compose.ts';
 import { addSettings, loadServiceSettings } from '../../settings/load.ts';
@@ -102,18 +104,22 @@ async function warm(
     journal: false,
     now: () => new Date(),
   });
+  const log: Log = (level, event, message, fields) => {
+    if (event === 'cache-unwritable') problems.push(String(fields?.['reason']));
+    else text(level, event, message, fields);
+  };
+  // What only root may read is read before root becomes the owner of the data.
+  const profile = await hostProfile(settings.values);
+  const credentials = storedLogins(log);
+  await credentials.readFinally();
   const stack = await buildMirrorStack(settings, {
-    log: (level, event, message, fields) => {
-      if (event === 'cache-unwritable') problems.push(String(fields?.['reason']));
-      else text(level, event, message, fields);
-    },
+    ...{ log, credentials, enterData: becomeOwnerOf },
     pseudonym: newPseudonym(),
     metrics: createMetrics(),
     decided: () => {},
   });
   const warmed: Warmed[] = [];
   try {
-    const profile = await hostProfile(settings.values);
     const registry = stack.registryFor(profile);
     for (const image of images) {
       warmed.push(
