@@ -2,7 +2,7 @@ import * as library from 'yaml';
 import { parseBoundedYaml, type YamlDocument } from './bounded-yaml.ts';
 
 export {
-  type Document,
+  Document,
   isAlias,
   isMap,
   isNode,

@@ -1,37 +1,80 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { ToStringOptions } from 'yaml';
 import { ConfigError } from './config-error.ts';
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isScalar,
-  type Pair,
-  parseYamlDocument,
-  visit,
-} from './yaml-document.ts';
+import { Document, isAlias, isMap, isScalar, type Pair, parseYamlDocument, visit } from './yaml-document.ts';
 
-/** @throws {ConfigError} when the text is not YAML, or exceeds the limits of bounded-yaml.ts */
-export function parseForEdit(source: string, file: string): Document {
-  return parseYamlDocument(file, source).document;
+function aliasInUse(why: string, file: string, cause?: unknown): ConfigError {
+  const nextStep = 'Write out what the alias stands for in the file, then repeat the change.';
+  return new ConfigError('in-use', why, { file, nextStep, cause });
 }
 
-/**
- * Formats an edited document.
- * @throws {ConfigError} when the edit removed an anchor that an alias still needs
- */
-export function formatEdited(document: Document, file: string): string {
+/** True when parts of the document have their content from other parts. */
+function hasAliases(document: Document): boolean {
+  let isFound = false;
+  const found = () => {
+    isFound = true;
+    return visit.BREAK;
+  };
+  // The library reads a merge key, which only `%YAML 1.1` has, as a symbol.
+  visit(document, {
+    Alias: found,
+    Scalar: (_, { value }) => (typeof value === 'symbol' ? found() : undefined),
+  });
+  return isFound;
+}
+
+/** @throws {ConfigError} when the edit has removed an anchor that an alias still needs */
+function checkAliases(document: Document, file: string): void {
   visit(document, {
     Alias: (_key, alias) => {
       if (alias.resolve(document) !== undefined) return;
       throw aliasInUse(`the alias *${alias.source} still needs the part to change`, file);
     },
   });
-  return String(document);
 }
 
-/** The error for a change that would remove what another part of the file uses by a YAML alias. */
-export function aliasInUse(why: string, file: string): ConfigError {
-  const nextStep = 'Write out what the alias stands for in the file, then repeat the change.';
-  return new ConfigError('in-use', why, { file, nextStep });
+/**
+ * Edits a document with aliases or merge keys. The edit must change the same as in a document that has their
+ * content written out, so that it neither overlooks what an alias stands for nor changes what another one does.
+ */
+function editWithAliases(
+  { document, plain, file }: { document: Document; plain: Document; file: string },
+  edit: (document: Document) => void,
+  format: ToStringOptions,
+): string {
+  const connected = (cause?: unknown) =>
+    aliasInUse('an alias or merge key connects the part to change with other parts', file, cause);
+  edit(plain);
+  try {
+    edit(document);
+  } catch (cause) {
+    throw connected(cause);
+  }
+  checkAliases(document, file);
+  const text = document.toString(format);
+  if (!isDeepStrictEqual(parseYamlDocument(file, text).toContent(), plain.toJS())) throw connected();
+  return text;
+}
+
+/**
+ * Applies an edit to the text of a YAML file. Keeps comments and order. The edit may run twice, on documents with
+ * the same content.
+ * @throws {ConfigError} when the text is not YAML or exceeds the limits of bounded-yaml.ts; `in-use` when an alias
+ * is in the way
+ */
+export function editYaml(
+  file: string,
+  source: string,
+  edit: (document: Document) => void,
+  format: ToStringOptions = {},
+): string {
+  const { document, toContent } = parseYamlDocument(file, source);
+  if (hasAliases(document)) {
+    const plain = new Document(toContent(), { aliasDuplicateObjects: false });
+    return editWithAliases({ document, plain, file }, edit, format);
+  }
+  edit(document);
+  return document.toString(format);
 }
 
 /** The name of a key as a reader of the file sees it: `7` and `"7"` are the same. */

@@ -1,41 +1,97 @@
+import { isDeepStrictEqual } from 'node:util';
 import { ConfigError } from '../lib/config-error.ts';
-import { type Document, isMap, isSeq, parseYamlDocument } from '../lib/yaml-document.ts';
+import { type Document, isMap, parseYamlDocument } from '../lib/yaml-document.ts';
+import { editYaml } from '../lib/yaml-edit.ts';
 import type { ConfigFiles } from './files.ts';
 import { RuntimeConfigError, type RuntimeSetup, type SetupPlan } from './runtime.ts';
 
 const PATH = '/etc/rancher/k3s/registries.yaml';
 
-/** @throws {RuntimeConfigError} when the text is not YAML, or exceeds the bounds of every YAML file */
-function readDocument(text: string): { readonly document: Document; readonly content: unknown } {
+/** @throws {RuntimeConfigError} when the file is not YAML, exceeds the bounds of every YAML file, or cannot be edited */
+function refusing<T>(work: () => T): T {
   try {
-    const { document, toContent } = parseYamlDocument(PATH, text);
-    return { document, content: toContent() };
+    return work();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new RuntimeConfigError(PATH, `line ${error.line ?? 1}: ${error.why}`);
+    const { line, why, nextStep } = error;
+    if (line !== undefined) throw new RuntimeConfigError(PATH, `line ${line}: ${why}`);
+    throw new RuntimeConfigError(PATH, nextStep === undefined ? why : `${why}. ${nextStep}`);
   }
 }
 
-function readRegistries(text: string) {
-  const { document, content } = readDocument(text);
-  if (document.contents !== null && !isMap(document.contents))
-    throw new RuntimeConfigError(PATH, 'holds no mapping');
-  return { document, content };
+/** A mapping; a key without a value holds an empty one. */
+function mappingOf(value: unknown, place: string): Readonly<Record<string, unknown>> {
+  if (typeof value === 'object' && !Array.isArray(value)) return { ...value };
+  if (value === undefined) return {};
+  throw new RuntimeConfigError(PATH, `${place}holds no mapping`);
 }
 
-function endpointsOf(document: Document, registry: string): readonly string[] {
-  const endpoints = document.getIn(['mirrors', registry, 'endpoint']);
-  if (endpoints === undefined) return [];
-  const list: unknown = isSeq(endpoints) ? endpoints.toJSON() : endpoints;
-  if (!Array.isArray(list) || !list.every((each) => typeof each === 'string')) {
-    throw new RuntimeConfigError(PATH, `mirrors.${registry}.endpoint is not a list of URLs`);
+/** The endpoints of each registry. @throws {RuntimeConfigError} */
+function readEndpoints(text: string): ReadonlyMap<string, readonly string[]> {
+  const content = refusing(() => parseYamlDocument(PATH, text).toContent());
+  const { mirrors } = mappingOf(content, '');
+  return new Map(
+    Object.entries(mappingOf(mirrors, 'mirrors ')).map(([registry, mirror]) => {
+      const { endpoint } = mappingOf(mirror, `mirrors.${registry} `);
+      const endpoints = endpoint ?? [];
+      if (!Array.isArray(endpoints) || !endpoints.every((each) => typeof each === 'string')) {
+        throw new RuntimeConfigError(PATH, `mirrors.${registry}.endpoint is not a list of URLs`);
+      }
+      return [registry, endpoints];
+    }),
+  );
+}
+
+function setEndpoints(document: Document, registry: string, endpoints: readonly string[]): void {
+  for (const path of [['mirrors'], ['mirrors', registry]]) {
+    if (document.getIn(path) == null) document.setIn(path, document.createNode({}));
   }
-  return list;
+  document.setIn(['mirrors', registry, 'endpoint'], endpoints);
+}
+
+/** Removes the list of endpoints, and the maps that are empty without it. */
+function removeEndpoints(document: Document, registry: string): void {
+  document.deleteIn(['mirrors', registry, 'endpoint']);
+  for (const path of [['mirrors', registry], ['mirrors']]) {
+    const map = document.getIn(path);
+    if (isMap(map) && map.items.length === 0) document.deleteIn(path);
+  }
+}
+
+/** The file with other endpoints: empty when nothing is left in it. Undefined when nothing changes. */
+function withEndpoints(
+  text: string,
+  change: (registry: string, endpoints: readonly string[]) => readonly string[],
+  added: readonly string[] = [],
+): string | undefined {
+  const before = readEndpoints(text);
+  const after = [...new Set([...before.keys(), ...added])].map((registry) => {
+    const endpoints = before.get(registry) ?? [];
+    return { registry, endpoints, wanted: change(registry, endpoints) };
+  });
+  const changed = after.filter(({ endpoints, wanted }) => !isDeepStrictEqual(endpoints, wanted));
+  if (changed.length === 0) return undefined;
+  let isEmpty = false;
+  const edit = (document: Document): void => {
+    for (const { registry, wanted } of changed) {
+      if (wanted.length > 0) setEndpoints(document, registry, wanted);
+      else removeEndpoints(document, registry);
+    }
+    isEmpty = isMap(document.contents) && document.contents.items.length === 0;
+  };
+  const next = refusing(() => editYaml(PATH, text, edit, { lineWidth: 0 }));
+  return isEmpty ? '' : next;
 }
 
 function reloadOf(files: ConfigFiles): SetupPlan['reload'] {
   const isAgent = files.exists('/etc/systemd/system/k3s-agent.service');
   return ['systemctl', 'restart', isAgent ? 'k3s-agent' : 'k3s'];
+}
+
+function planOf(files: ConfigFiles, text: string | undefined, warnings: readonly string[]): SetupPlan {
+  return text === undefined
+    ? { changes: [], warnings }
+    : { changes: [{ path: PATH, text }], warnings, reload: reloadOf(files) };
 }
 
 /** k3s writes containerd's hosts.toml files from registries.yaml when it starts. */
@@ -44,58 +100,23 @@ export const K3S: RuntimeSetup = {
   programs: ['k3s'],
   configure: (files, { url, registries, strict }, formerUrls = []) => {
     const ours = new Set([url, ...formerUrls]);
-    const text = files.read(PATH) ?? '';
-    const { document, content } = readRegistries(text);
-    removeEndpoints(document, (registry, each) => ours.has(each) && !registries.includes(registry));
-    for (const registry of registries) {
-      const endpoints = endpointsOf(document, registry);
-      const wanted = [url, ...endpoints.filter((each) => !ours.has(each))];
-      if (endpoints[0] === url && endpoints.length === wanted.length) continue;
-      document.setIn(['mirrors', registry, 'endpoint'], wanted);
-    }
-    const next = document.toString({ lineWidth: 0 });
-    const isSame = JSON.stringify(document.toJSON()) === JSON.stringify(content);
+    const next = withEndpoints(
+      files.read(PATH) ?? '',
+      (registry, endpoints) => [
+        ...(registries.includes(registry) ? [url] : []),
+        ...endpoints.filter((each) => !ours.has(each)),
+      ],
+      registries,
+    );
     const warnings = strict
       ? ['k3s falls back to the registry itself unless it runs with --disable-default-registry-endpoint']
       : [];
-    return isSame
-      ? { changes: [], warnings }
-      : { changes: [{ path: PATH, text: next }], warnings, reload: reloadOf(files) };
+    return planOf(files, next, warnings);
   },
   remove: (files, urls) => {
-    const text = files.read(PATH);
-    if (text === undefined) return { changes: [], warnings: [] };
-    const { document } = readRegistries(text);
-    if (!removeEndpoints(document, (_, each) => urls.includes(each))) return { changes: [], warnings: [] };
-    const isEmpty = isMap(document.contents) && document.contents.items.length === 0;
-    const next = isEmpty ? '' : document.toString({ lineWidth: 0 });
-    return { changes: [{ path: PATH, text: next }], warnings: [], reload: reloadOf(files) };
+    const next = withEndpoints(files.read(PATH) ?? '', (_, endpoints) =>
+      endpoints.filter((each) => !urls.includes(each)),
+    );
+    return planOf(files, next, []);
   },
 };
-
-/** Removes the endpoints for which `mustGo` returns true. Returns whether there were any. */
-function removeEndpoints(
-  document: Document,
-  mustGo: (registry: string, endpoint: string) => boolean,
-): boolean {
-  const mirrors = document.get('mirrors');
-  let isChanged = false;
-  for (const registry of isMap(mirrors) ? Object.keys(mirrors.toJSON()) : []) {
-    const endpoints = endpointsOf(document, registry);
-    const rest = endpoints.filter((each) => !mustGo(registry, each));
-    if (rest.length === endpoints.length) continue;
-    isChanged = true;
-    if (rest.length > 0) document.setIn(['mirrors', registry, 'endpoint'], rest);
-    else removeEndpoint(document, registry);
-  }
-  return isChanged;
-}
-
-/** Removes the list of endpoints, and the maps that are empty without it. */
-function removeEndpoint(document: Document, registry: string): void {
-  document.deleteIn(['mirrors', registry, 'endpoint']);
-  for (const path of [['mirrors', registry], ['mirrors']]) {
-    const map = document.getIn(path);
-    if (isMap(map) && map.items.length === 0) document.deleteIn(path);
-  }
-}

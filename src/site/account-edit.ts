@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
 import { type Document, isAlias, isSeq, stringify } from '../lib/yaml-document.ts';
-import { formatEdited, parseForEdit } from '../lib/yaml-edit.ts';
 import type { OidcSubject } from './account.ts';
 
 /** A change of an account. An undefined key stays as it is; null removes the key. */
@@ -56,8 +55,7 @@ function defaultRepositories(document: Document): readonly string[] {
  * does not store the default `repositories` that a form submits: stored, they would look like a grant of an
  * administrator.
  */
-export function withAccountChanged(source: string, change: AccountChange, file: string): string {
-  const document = parseForEdit(source, file);
+export function withAccountChanged(document: Document, change: AccountChange): void {
   const before = defaultRepositories(document);
   const isOfLogin =
     document.has('oidc') && !document.has('repositories') && isDeepStrictEqual(change.repositories, before);
@@ -66,7 +64,6 @@ export function withAccountChanged(source: string, change: AccountChange, file: 
   const isSaid = document.has('repositories') || (repositories !== undefined && !isOfLogin);
   if (before.length === 0 && defaultRepositories(document).length > 0 && !isSaid)
     document.set('repositories', []);
-  return formatEdited(document, file);
 }
 
 /** The part of an account that a person's claims decide at each login. */
@@ -77,12 +74,6 @@ export interface PersonChange {
 }
 
 /** Sets the keys that follow from a person's claims, and no others. */
-export function withPersonChanged(
-  source: string,
-  { oidc, role, groups }: PersonChange,
-  file: string,
-): string {
-  const document = parseForEdit(source, file);
+export function withPersonChanged(document: Document, { oidc, role, groups }: PersonChange): void {
   setKeys(document, { oidc, role: role ?? null, groups: groups.length === 0 ? null : groups });
-  return formatEdited(document, file);
 }

@@ -1,9 +1,7 @@
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { ConfigError } from '../lib/config-error.ts';
 import { readTextFile } from '../lib/regular-file.ts';
-import type { Document } from '../lib/yaml-document.ts';
-import { aliasInUse, deleteKey, formatEdited, parseForEdit, setKey } from '../lib/yaml-edit.ts';
+import { deleteKey, editYaml, setKey } from '../lib/yaml-edit.ts';
 import { type Account, NAME } from './account.ts';
 import { type GroupRights, readGroupsFile } from './machine-file.ts';
 
@@ -66,37 +64,14 @@ export async function groupsFileFor(
   return { file: found.file, source: found.source };
 }
 
-/** Formats an edited file. @throws {ConfigError} when it would grant anything but the requested rights */
-function formatGroups(
-  document: Document,
-  {
-    name,
-    rights,
-    source,
-    file,
-  }: { name: string; rights: GroupRights | undefined; source: string; file: string },
-): string {
-  const text = formatEdited(document, file);
-  const wanted = new Map(readGroupsFile(source, file));
-  wanted.delete(name);
-  if (rights !== undefined) wanted.set(name, rights);
-  const written = readGroupsFile(text, file);
-  for (const each of new Set([...wanted.keys(), ...written.keys()])) {
-    if (isDeepStrictEqual(wanted.get(each), written.get(each))) continue;
-    throw aliasInUse(`an alias or merge key connects the group ${each} with other groups`, file);
-  }
-  return text;
-}
-
 /** Sets the rights of a group. Keeps the comments of the others. */
 export function withGroup(source: string, name: string, rights: GroupRights, file: string): string {
-  const document = parseForEdit(source, file);
   const { repositories, push } = rights;
-  setKey(document, name, {
+  const value = {
     ...(repositories.length === 0 ? {} : { repositories }),
     ...(push.length === 0 ? {} : { push }),
-  });
-  return formatGroups(document, { name, rights: { repositories, push }, source, file });
+  };
+  return editYaml(file, source, (document) => setKey(document, name, value));
 }
 
 /**
@@ -104,7 +79,7 @@ export function withGroup(source: string, name: string, rights: GroupRights, fil
  * anchor in it
  */
 export function withoutGroup(source: string, name: string, file: string): string {
-  const document = parseForEdit(source, file);
-  if (!deleteKey(document, name)) throw missingGroup(name, file);
-  return formatGroups(document, { name, rights: undefined, source, file });
+  return editYaml(file, source, (document) => {
+    if (!deleteKey(document, name)) throw missingGroup(name, file);
+  });
 }

@@ -1,6 +1,6 @@
 import { ConfigError } from '../lib/config-error.ts';
 import { type Document, isMap, isSeq, type YAMLMap, type YAMLSeq } from '../lib/yaml-document.ts';
-import { formatEdited, parseForEdit, scalarIn } from '../lib/yaml-edit.ts';
+import { editYaml, scalarIn } from '../lib/yaml-edit.ts';
 import {
   type AccountChange,
   type PersonChange,
@@ -75,8 +75,7 @@ function missingType(name: string, file: string): ConfigError {
 }
 
 /** Adds a machine type. Keeps comments and order. @throws {ConfigError} when the name exists */
-function withType(source: string, type: NewType, file: string): string {
-  const document = parseForEdit(source, file);
+function withType(document: Document, type: NewType, file: string): void {
   if (positionOf(document, 'types', type.name) >= 0) {
     throw new ConfigError('exists', `there is a machine type ${type.name} already`, { file });
   }
@@ -88,7 +87,6 @@ function withType(source: string, type: NewType, file: string): string {
     ...(password === undefined ? {} : { password }),
   }) as YAMLMap;
   append(document, 'types', node);
-  return formatEdited(document, file);
 }
 
 function writtenTime(time: Date): string {
@@ -96,8 +94,7 @@ function writtenTime(time: Date): string {
 }
 
 /** Adds an access token. @throws {ConfigError} when the name exists, or its machine type does not */
-function withToken(source: string, token: NewToken, file: string): string {
-  const document = parseForEdit(source, file);
+function withToken(document: Document, token: NewToken, file: string): void {
   if (positionOf(document, 'tokens', token.name) >= 0) {
     throw new ConfigError('exists', `there is a token ${token.name} already`, { file });
   }
@@ -112,15 +109,12 @@ function withToken(source: string, token: NewToken, file: string): string {
     ...(push === true ? { push } : {}),
   }) as YAMLMap;
   append(document, 'tokens', node);
-  return formatEdited(document, file);
 }
 
 /** Removes an access token or an enrolment. @throws {ConfigError} when no such name exists */
-function withoutToken(source: string, name: string, file: string): string {
-  const document = parseForEdit(source, file);
+function withoutToken(document: Document, name: string, file: string): void {
   const found = (['tokens', 'enrolments'] as const).filter((key) => removeFrom(document, key, name));
   if (found.length === 0) throw new ConfigError('missing', `there is no token ${name}`, { file });
-  return formatEdited(document, file);
 }
 
 function removeFrom(document: Document, key: ListKey, name: string): boolean {
@@ -130,12 +124,10 @@ function removeFrom(document: Document, key: ListKey, name: string): boolean {
 }
 
 /** Adds an enrolment; replaces one of the same name. */
-function withEnrolment(source: string, { expires, ...enrolment }: NewEnrolment, file: string): string {
-  const document = parseForEdit(source, file);
+function withEnrolment(document: Document, { expires, ...enrolment }: NewEnrolment): void {
   removeFrom(document, 'enrolments', enrolment.name);
   const node = document.createNode({ ...enrolment, expires: writtenTime(expires) }) as YAMLMap;
   append(document, 'enrolments', node);
-  return formatEdited(document, file);
 }
 
 /**
@@ -143,8 +135,7 @@ function withEnrolment(source: string, { expires, ...enrolment }: NewEnrolment, 
  * machine had before it was installed again.
  * @throws {ConfigError} when no such enrolment exists
  */
-function withEnrolmentUsed(source: string, sha256: string, tokenSha256: string, file: string): string {
-  const document = parseForEdit(source, file);
+function withEnrolmentUsed(document: Document, sha256: string, tokenSha256: string, file: string): void {
   const textIn = (key: string) => String(scalarIn(document, enrolment, key));
   const list = listOf(document, 'enrolments');
   const enrolment = list?.items.find((item) => scalarIn(document, item, 'sha256') === sha256);
@@ -152,7 +143,7 @@ function withEnrolmentUsed(source: string, sha256: string, tokenSha256: string, 
   const [name, type] = [textIn('name'), textIn('type')];
   removeFrom(document, 'enrolments', name);
   removeFrom(document, 'tokens', name);
-  return withToken(formatEdited(document, file), { name, type, sha256: tokenSha256 }, file);
+  withToken(document, { name, type, sha256: tokenSha256 }, file);
 }
 
 /** Sets a key of a map; undefined removes it. */
@@ -162,15 +153,13 @@ function setOrDelete(node: YAMLMap, key: string, value: unknown): void {
 }
 
 /** Sets the features, login and password of a machine type. @throws {ConfigError} when no such type exists */
-function withTypeChanged(source: string, change: TypeChange, file: string): string {
-  const document = parseForEdit(source, file);
+function withTypeChanged(document: Document, change: TypeChange, file: string): void {
   const list = listOf(document, 'types');
   const node = list?.items[positionOf(document, 'types', change.name)];
   if (!isMap(node)) throw missingType(change.name, file);
   node.set('features', listInOneLine(document, change.features));
   setOrDelete(node, 'login', change.login);
   if (change.password !== undefined) setOrDelete(node, 'password', change.password ?? undefined);
-  return formatEdited(document, file);
 }
 
 /**
@@ -178,8 +167,7 @@ function withTypeChanged(source: string, change: TypeChange, file: string): stri
  * not open a later type of the same name.
  * @throws {ConfigError} when no such type exists
  */
-function withoutType(source: string, name: string, file: string): string {
-  const document = parseForEdit(source, file);
+function withoutType(document: Document, name: string, file: string): void {
   const position = positionOf(document, 'types', name);
   if (position < 0) throw missingType(name, file);
   document.deleteIn(['types', position]);
@@ -187,20 +175,13 @@ function withoutType(source: string, name: string, file: string): string {
     const list = listOf(document, key);
     if (list) list.items = list.items.filter((item) => scalarIn(document, item, 'type') !== name);
   }
-  return formatEdited(document, file);
 }
 
 /** Sets the password of the account, or of one of its types. @throws {ConfigError} when no such type exists */
-function withPassword(source: string, type: string | undefined, password: string, file: string): string {
-  const document = parseForEdit(source, file);
-  if (type === undefined) {
-    document.set('password', password);
-    return formatEdited(document, file);
-  }
-  const position = positionOf(document, 'types', type);
-  if (position < 0) throw missingType(type, file);
-  document.setIn(['types', position, 'password'], password);
-  return formatEdited(document, file);
+function withPassword(document: Document, type: string | undefined, password: string, file: string): void {
+  const position = type === undefined ? undefined : positionOf(document, 'types', type);
+  if (type !== undefined && position === -1) throw missingType(type, file);
+  document.setIn([...(position === undefined ? [] : ['types', position]), 'password'], password);
 }
 
 /** A change of an account's machine file. */
@@ -217,31 +198,45 @@ export type MachineEdit =
   /** Without a type, sets the account's password. */
   | { readonly kind: 'set-password'; readonly type: string | undefined; readonly password: string };
 
+function applyEdit(document: Document, edit: MachineEdit, file: string): void {
+  switch (edit.kind) {
+    case 'add-type':
+      withType(document, edit.type, file);
+      break;
+    case 'change-type':
+      withTypeChanged(document, edit.change, file);
+      break;
+    case 'change-account':
+      withAccountChanged(document, edit.change);
+      break;
+    case 'change-person':
+      withPersonChanged(document, edit.change);
+      break;
+    case 'remove-type':
+      withoutType(document, edit.name, file);
+      break;
+    case 'add-token':
+      withToken(document, edit.token, file);
+      break;
+    case 'remove-token':
+      withoutToken(document, edit.name, file);
+      break;
+    case 'add-enrolment':
+      withEnrolment(document, edit.enrolment);
+      break;
+    case 'enrol':
+      withEnrolmentUsed(document, edit.sha256, edit.tokenSha256, file);
+      break;
+    case 'set-password':
+      withPassword(document, edit.type, edit.password, file);
+      break;
+  }
+}
+
 /**
  * Applies an edit to the text of a machine file. Keeps comments and order.
  * @throws {ConfigError} when the edit is not possible
  */
 export function editMachineFile(source: string, edit: MachineEdit, file: string): string {
-  switch (edit.kind) {
-    case 'add-type':
-      return withType(source, edit.type, file);
-    case 'change-type':
-      return withTypeChanged(source, edit.change, file);
-    case 'change-account':
-      return withAccountChanged(source, edit.change, file);
-    case 'change-person':
-      return withPersonChanged(source, edit.change, file);
-    case 'remove-type':
-      return withoutType(source, edit.name, file);
-    case 'add-token':
-      return withToken(source, edit.token, file);
-    case 'remove-token':
-      return withoutToken(source, edit.name, file);
-    case 'add-enrolment':
-      return withEnrolment(source, edit.enrolment, file);
-    case 'enrol':
-      return withEnrolmentUsed(source, edit.sha256, edit.tokenSha256, file);
-    case 'set-password':
-      return withPassword(source, edit.type, edit.password, file);
-  }
+  return editYaml(file, source, (document) => applyEdit(document, edit, file));
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { writeTree } from '../support/host-tree.ts';
@@ -84,6 +84,15 @@ describe('metahub catalog enable and disable', () => {
     const before = written();
     expect((await runCli('catalog', 'enable', 'tei', 'no-such', '--config', config)).status).toBe(2);
     expect(written()).toBe(before);
+  });
+
+  test('a file in which an alias needs the list stays as it is, and the error says what to do', async () => {
+    const text = 'catalog: &names [tei]\nname: *names\n';
+    writeFileSync(config, text);
+    const { stderr } = await runCli('catalog', 'enable', 'llama.cpp', '--config', config);
+    expect(stderr).toContain('the alias *names still needs the part to change');
+    expect(stderr).toContain('Write out what the alias stands for in the file, then repeat the change.');
+    expect(written()).toBe(text);
   });
 
   test('a file that cannot be written is named, with the next step', async () => {

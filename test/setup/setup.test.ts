@@ -402,6 +402,48 @@ describe('k3s', () => {
     expect(host.read(K3S)).toBe(text);
   });
 
+  const SHARED =
+    'mirrors:\n  docker.io: {endpoint: &e [https://a.example]}\n  ghcr.io: {endpoint: *e}\n  quay.io: {endpoint: *e}\n';
+  test('refuses a file in which an alias needs what it would replace, and changes nothing', async () => {
+    const host = machine({ [K3S]: SHARED });
+    expect(JSON.stringify(await host.configure('k3s'))).toContain(
+      'registries.yaml: the alias *e still needs the part to change. Write out what the alias stands for',
+    );
+    expect(host.read(K3S)).toBe(SHARED);
+  });
+
+  test('replaces an alias by what it stands for, after the mirror, and --remove restores the file', async () => {
+    const host = machine({ [K3S]: SHARED });
+    await host.configureOnly(['ghcr.io'], 'k3s');
+    expect(parseYaml(host.read(K3S)).mirrors).toEqual({
+      'docker.io': { endpoint: ['https://a.example'] },
+      'ghcr.io': { endpoint: [URL, 'https://a.example'] },
+      'quay.io': { endpoint: ['https://a.example'] },
+    });
+    await host.remove('k3s');
+    expect(host.read(K3S)).toBe(SHARED);
+  });
+
+  // As k3s's manual has it for its embedded registry mirror: https://docs.k3s.io/installation/registry-mirror
+  test('adds the mirror to registries without endpoints', async () => {
+    const host = machine({ [K3S]: 'mirrors:\n  docker.io:\n  "*":\n' });
+    await host.configure('k3s');
+    expect(parseYaml(host.read(K3S))).toEqual({
+      mirrors: { 'docker.io': { endpoint: [URL] }, '*': null, 'ghcr.io': { endpoint: [URL] } },
+    });
+  });
+
+  test.each([
+    ['- a', 'holds no mapping'],
+    ['mirrors: [a]', 'mirrors holds no mapping'],
+    ['mirrors: {docker.io: here}', 'mirrors.docker.io holds no mapping'],
+    ['mirrors: {docker.io: {endpoint: 7}}', 'mirrors.docker.io.endpoint is not a list of URLs'],
+  ])('refuses a file that k3s cannot read: %s', async (text, why) => {
+    const host = machine({ [K3S]: text });
+    expect(JSON.stringify(await host.configure('k3s'))).toContain(`registries.yaml: ${why}`);
+    expect(host.read(K3S)).toBe(text);
+  });
+
   test('puts the mirror before other endpoints and keeps comments', async () => {
     const host = machine({
       [K3S]: 'mirrors:\n  docker.io:\n    endpoint:\n      - https://a.example # ours\n',

@@ -5,18 +5,19 @@ import {
   formatNewAccount,
   type NewAccount,
   type PersonChange,
-  withAccountChanged,
-  withPersonChanged,
 } from '../../src/site/account-edit.ts';
+import { editMachineFile, type MachineEdit } from '../../src/site/machine-edit.ts';
 
 const OIDC = { issuer: 'https://id.example', subject: '7' };
 const PERSON = `oidc: { issuer: ${OIDC.issuer}, subject: "7" }\n`;
 const ONLY_GROUPS = { ...OIDC, groupsOnly: true };
 const ONLY_BY_GROUPS = `oidc: { issuer: ${OIDC.issuer}, subject: "7", groupsOnly: true }\n`;
 
+const edited = (source: string, edit: MachineEdit) => editMachineFile(source, edit, 'lab.yaml');
+
 /** The account's file after the change, without its user. */
 function changed(rest: string, change: AccountChange): object {
-  const { user, ...others } = parse(withAccountChanged(`user: lab\n${rest}`, change, 'lab.yaml'));
+  const { user, ...others } = parse(edited(`user: lab\n${rest}`, { kind: 'change-account', change }));
   expect(user).toBe('lab');
   return others;
 }
@@ -117,11 +118,10 @@ describe('a change of an account', () => {
   });
 
   test('keeps the comments of what stays', () => {
-    const text = withAccountChanged(
-      '# Lab.\nuser: lab\npush: [a/*] # out\n',
-      { groups: ['web'] },
-      'lab.yaml',
-    );
+    const text = edited('# Lab.\nuser: lab\npush: [a/*] # out\n', {
+      kind: 'change-account',
+      change: { groups: ['web'] },
+    });
     expect(text).toBe('# Lab.\nuser: lab\npush: [ a/* ] # out\ngroups:\n  - web\n');
   });
 });
@@ -136,7 +136,7 @@ test.each<[string, string, Omit<PersonChange, 'oidc'>, object]>([
     { role: 'puller', repositories: ['a/*'], push: ['b/*'] },
   ],
 ])('a login writes what the claims of a person decide: %s', (_, rest, change, after) => {
-  const text = withPersonChanged(`user: bob\n${rest}`, { oidc: OIDC, ...change }, 'bob.yaml');
+  const text = edited(`user: bob\n${rest}`, { kind: 'change-person', change: { oidc: OIDC, ...change } });
   expect(parse(text)).toEqual({ user: 'bob', oidc: OIDC, ...after });
 });
 

@@ -159,7 +159,7 @@ describe('an edit of the groups', () => {
     ],
     [
       'changes another group',
-      'an alias or merge key connects the group lab with other groups',
+      'an alias or merge key connects the part to change with other parts',
       // The alias would then stand for the first list.
       () => withoutGroup('a: { push: &r [a] }\nb: { push: &r [b] }\nlab: { push: *r }\n', 'b', FILE),
       FILE,

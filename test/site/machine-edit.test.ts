@@ -216,4 +216,54 @@ describe('an edit of a machine file', () => {
       edit({ kind: 'change-type', change: { name: 'gpu', features: ['a', 'b'], login: undefined } }),
     ).toContain('features: [ a, b ]');
   });
+
+  // An enrolment has all keys that a token needs, so that one list may stand for both.
+  const BOTH = `user: lab
+password: old
+types: [{ name: cpu, features: &f [cpu:zen4] }, { name: gpu, features: *f }]
+enrolments: &e
+  - { name: node-1, type: cpu, sha256: c, expires: 2027-01-01T00:00:00Z }
+tokens: *e
+`;
+  test.each<[string, MachineEdit, string]>([
+    ['adds to', { kind: 'add-token', token: CI as never }, BOTH],
+    ['adds to', { kind: 'add-type', type: CPU as never }, `%YAML 1.1\n---\n<<: { types: [{ name: gpu }] }\n`],
+    [
+      'changes the list of the third type by what it removes of',
+      { kind: 'remove-type', name: 'b' },
+      'types: [{ name: a, features: &f [x] }, { name: b, features: &f [y] }, { name: c, features: *f }]\n',
+    ],
+  ])(
+    'fails, and loses nothing, where it %s a list that an alias or merge key stands for: %j',
+    (_, change, source) => {
+      expect(() => edit(change, source)).toThrow(
+        expect.objectContaining({ code: 'in-use', file: 'lab.yaml' }),
+      );
+    },
+  );
+
+  test.each<[string, MachineEdit, string, object]>([
+    ['removes from both', { kind: 'remove-token', name: 'node-1' }, BOTH, { tokens: [], enrolments: [] }],
+    [
+      'replaces in both',
+      { kind: 'enrol', sha256: 'c', tokenSha256: 'x' },
+      BOTH,
+      { tokens: [{ name: 'node-1', type: 'cpu', sha256: 'x' }], enrolments: [] },
+    ],
+    ['adds to one', { kind: 'add-type', type: CPU as never }, 'groups: &g []\ntypes: *g\n', { types: [CPU] }],
+  ])('%s of two lists that are the same by an alias', (_, change, source, after) => {
+    expect(parse(edit(change, source))).toEqual({ ...parse(source), ...after });
+  });
+
+  test('changes what an alias does not stand for', () => {
+    const change = { name: 'gpu', features: ['cpu:zen5'], login: undefined };
+    const after = edit({ kind: 'change-type', change }, BOTH);
+    expect(parse(after)).toEqual({
+      ...parse(BOTH),
+      types: [CPU, { name: 'gpu', features: ['cpu:zen5'] }],
+    });
+    expect(after).toContain('tokens: *e');
+    const renewed = edit({ kind: 'set-password', type: 'gpu', password: 'new' }, BOTH);
+    expect(parse(renewed).types).toEqual([CPU, { ...CPU, name: 'gpu', password: 'new' }]);
+  });
 });

@@ -57,8 +57,8 @@ export async function changeCatalog(
   const text = await readOrEmpty(path);
   const { content, placeOf } = await parseYaml(path, text);
   const { catalog: written } = (content ?? {}) as { readonly catalog?: unknown };
-  const { isSeq, parseYamlDocument } = await import('../../../lib/yaml-document.ts');
-  const { document } = parseYamlDocument(path, text);
+  const { isSeq } = await import('../../../lib/yaml-document.ts');
+  const { editYaml } = await import('../../../lib/yaml-edit.ts');
   const before = { file: path, content: written ?? [], placeOf: () => placeOf(['catalog']) };
   const after = changed(
     readSource(TextList, before, { path: ['catalog'] }),
@@ -66,11 +66,13 @@ export async function changeCatalog(
     names,
     (name) => (entries.get(name)?.baselines.length ?? 0) > 0,
   );
-  const node = document.get('catalog');
-  document.set('catalog', document.createNode(after, { flow: isSeq(node) ? node.flow === true : true }));
+  const edited = editYaml(path, text, (document) => {
+    const node = document.get('catalog');
+    document.set('catalog', document.createNode(after, { flow: isSeq(node) ? node.flow === true : true }));
+  });
   try {
     await makeDirectory(dirname(path), 0o755);
-    await writeConfigFile(path, String(document), { mode: 0o644 });
+    await writeConfigFile(path, edited, { mode: 0o644 });
   } catch (cause) {
     throw unwritable(path, cause);
   }
