@@ -214,6 +214,13 @@ describe('the layout of src', () => {
     expect(unused).toEqual([]);
   });
 
+  test('a request target is divided into path and query in one place', () => {
+    const dividing = /split\(['"]\?['"]|indexOf\(['"]\?['"]/;
+    expect(sources.filter(({ text }) => dividing.test(text)).map(({ file }) => file)).toEqual([
+      'lib/address.ts',
+    ]);
+  });
+
   test('YAML is read within bounds alone', () => {
     const importers = sources.filter(({ imports }) =>
       imports.some(({ specifier, typeOnly }) => specifier === 'yaml' && !typeOnly),

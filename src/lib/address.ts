@@ -148,6 +148,21 @@ export function targetOf(url: URL): string {
   return `${url.pathname}${url.search}`;
 }
 
+/** The path of a request target. */
+export function pathIn(target: string): string {
+  const mark = target.indexOf('?');
+  return mark < 0 ? target : target.slice(0, mark);
+}
+
+/**
+ * The query of a request target, without its question mark: everything after the first one.
+ * @see https://www.rfc-editor.org/rfc/rfc3986#section-3.4
+ */
+export function queryIn(target: string): string {
+  const mark = target.indexOf('?');
+  return mark < 0 ? '' : target.slice(mark + 1);
+}
+
 /** The whole URL, with path and query as written. */
 export function formatLocation({ url, target }: WebLocation): string {
   return `${url.origin}${target}`;

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { pathIn } from '../lib/address.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from './metrics.ts';
-import { createRuntimeReader, pathOf } from './request-validation.ts';
+import { createRuntimeReader } from './request-validation.ts';
 import type { Route } from './routes.ts';
 import type { RuntimeActivity } from './status-facts.ts';
 
@@ -36,7 +37,7 @@ const DURATION_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30
 
 /** The part of a request target that the log shows: its path, truncated. */
 export function loggedPath(target: string): string {
-  return pathOf(target).slice(0, PATH_MAX_CHARACTERS);
+  return pathIn(target).slice(0, PATH_MAX_CHARACTERS);
 }
 
 function registerRequestMetrics(metrics: Metrics) {

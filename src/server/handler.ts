@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
+import { pathIn } from '../lib/address.ts';
 import { FairBudget, type Share } from '../lib/fair-budget.ts';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
@@ -30,7 +31,6 @@ import {
   hostNotAllowed,
   isPlain,
   isRead,
-  pathOf,
   readRequestVia,
   refuseCrossSite,
   wantsRevalidation,
@@ -166,9 +166,9 @@ class MirrorRequestHandler {
     try {
       checkSyntax(req, limits);
       const target = req.url ?? '';
-      const handler = this.#handlerOf(pathOf(target));
+      const handler = this.#handlerOf(pathIn(target));
       if (handler) return handler(req, res);
-      if (push !== undefined && isPush(req.method ?? '', pathOf(target))) {
+      if (push !== undefined && isPush(req.method ?? '', pathIn(target))) {
         const countInFlight = (share: Share) => this.#countInFlight(res, share);
         return await servePush(req, res, { ...this.#options, push, logged, countInFlight });
       }
@@ -212,7 +212,7 @@ class MirrorRequestHandler {
    * read-only.
    */
   async #refuseWithoutLogin(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    if (!this.#options.hasLogins || !pathOf(req.url ?? '').startsWith('/v2/')) return;
+    if (!this.#options.hasLogins || !pathIn(req.url ?? '').startsWith('/v2/')) return;
     const admission = await this.#options.gate.admit(new ArrivingRequest(req, res, undefined));
     if (admission.kind === 'refused') throw admission.error;
   }

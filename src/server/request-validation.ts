@@ -129,12 +129,6 @@ export function rangeCounts(ifRange: string | undefined, digest: Digest): boolea
   return ifRange === undefined || ifRange.trim() === etagOf(digest);
 }
 
-/** The request target without its query. */
-export function pathOf(target: string): string {
-  const mark = target.indexOf('?');
-  return mark < 0 ? target : target.slice(0, mark);
-}
-
 export function isRead(req: IncomingMessage): boolean {
   return req.method === 'GET' || req.method === 'HEAD';
 }

@@ -1,3 +1,4 @@
+import { pathIn, queryIn } from '../lib/address.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import { isMediaType } from '../oci/media-type.ts';
 import type { WriteRoute } from '../oci/push.ts';
@@ -208,11 +209,10 @@ function parseResource(path: string, query: Query, rules: HostRules): Route | un
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints
  */
 export function parseRoute(target: string, rules: HostRules): Route {
-  const mark = target.indexOf('?');
-  const path = mark < 0 ? target : target.slice(0, mark);
+  const path = pathIn(target);
   if (path === '/v2/' || path === '/v2') return { kind: 'ping' };
   if (!path.startsWith('/v2/')) return { kind: 'page', path };
-  const query = parseQuery(mark < 0 ? '' : target.slice(mark + 1));
+  const query = parseQuery(queryIn(target));
   const route = parseResource(path.slice('/v2/'.length), query, rules);
   if (route) return route;
   throw new RegistryError('UNSUPPORTED', 'there is nothing at this path', { status: 404 });
@@ -266,9 +266,8 @@ export function isPush(method: string, path: string): boolean {
  * @throws {RegistryError} as `parseRoute` does; UNSUPPORTED with 405 for another method, with 404 for another path.
  */
 export function parseWriteRoute(method: string, target: string, rules: HostRules): WriteRoute {
-  const mark = target.indexOf('?');
-  const path = mark < 0 ? target : target.slice(0, mark);
-  const query = parseQuery(mark < 0 ? '' : target.slice(mark + 1));
+  const path = pathIn(target);
+  const query = parseQuery(queryIn(target));
   const namespace = query.ns === undefined ? undefined : allowedHost(query.ns, rules);
   const digest = query.digest === undefined ? undefined : digestIn(query.digest);
   const targetOf = (written: string) => ({

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import * as v from 'valibot';
+import { queryIn } from '../lib/address.ts';
 import { ConfigError, type ConfigErrorCode } from '../lib/config-error.ts';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
@@ -49,8 +50,8 @@ function readNewType(text: string): NewType {
   );
 }
 
-function readRemovedName({ url }: IncomingMessage): string {
-  const name = new URLSearchParams(url?.split('?')[1]).get('name');
+function readRemovedName({ url = '' }: IncomingMessage): string {
+  const name = new URLSearchParams(queryIn(url)).get('name');
   if (name) return name;
   throw new RegistryError('NAME_INVALID', 'name the machine type to remove: DELETE /site/machines?name=NAME');
 }

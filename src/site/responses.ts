@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import { pathIn } from '../lib/address.ts';
 import { ConfigError } from '../lib/config-error.ts';
 import { type RequestHandler, readLimited, sendJson as sendJsonWith } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
@@ -175,9 +176,8 @@ export function answering(
   answer: SiteAnswer,
 ): RequestHandler {
   return (request, response) => {
-    const [resource = ''] = (request.url ?? '').split('?');
     const address = clientAddress(request.socket.remoteAddress ?? '', request.headers);
-    const trail: Trail = { address, resource };
+    const trail: Trail = { address, resource: pathIn(request.url ?? '') };
     answer(request, response, trail).catch((error: unknown) => {
       audit({ decision: 'refused', ...trail, reason: trail.reason ?? reasonOf(error) });
       // When the client has left, the error is only the consequence of that.

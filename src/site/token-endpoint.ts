@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { queryIn } from '../lib/address.ts';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import { hostsNamed } from '../oci/pattern.ts';
@@ -37,7 +38,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
 
   async function readRequest(request: IncomingMessage, client: LoginClient): Promise<TokenRequest> {
     if (request.method === 'GET') {
-      const query = new URLSearchParams(request.url?.split('?')[1] ?? '');
+      const query = new URLSearchParams(queryIn(request.url ?? ''));
       // Accepts passwords only, because a token must not renew itself.
       const found = await authenticate.byBasic(request.headers.authorization, client);
       return { found, scopes: query.getAll('scope') };

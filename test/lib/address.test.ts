@@ -6,6 +6,8 @@ import {
   isLoopback,
   isPublicAddress,
   networkClass,
+  pathIn,
+  queryIn,
   resolveReference,
   withQuery,
 } from '../../src/lib/address.ts';
@@ -202,6 +204,17 @@ describe('resolveReference() keeps path and query byte for byte', () => {
   test('returns undefined for text that is not a URL', () => {
     expect(resolveReference('https://[', base)).toBeUndefined();
   });
+});
+
+// RFC 3986, 3.4: a query begins at the first question mark, and may contain others.
+test.each([
+  ['/v2/', '/v2/', ''],
+  ['/v2/?', '/v2/', ''],
+  ['/a?b=c', '/a', 'b=c'],
+  ['/a?b=c?d&e=/?', '/a', 'b=c?d&e=/?'],
+  ['?b', '', 'b'],
+])('the path and query of %s are “%s” and “%s”', (target, path, query) => {
+  expect([pathIn(target), queryIn(target)]).toEqual([path, query]);
 });
 
 test.each([

@@ -167,6 +167,20 @@ describe('the end of a login', () => {
     ]);
   });
 
+  test('takes a code that contains a question mark, which a query may hold unencoded', async () => {
+    const finished: string[] = [];
+    const { callback } = await site({
+      provider: {
+        finish: async (query) => {
+          finished.push(query);
+          return CLAIMS;
+        },
+      },
+    });
+    expect((await callback('code=a?b&state=st')).status).toBe(303);
+    expect(finished).toEqual(['code=a?b&state=st']);
+  });
+
   test.each([
     ['without a beginning', 'code=c&state=st', '', 'no-login-begun', 'no login was begun in this browser'],
     ['with another state', 'code=c&state=x', undefined, 'other-state', 'the state is that of another login'],

@@ -44,6 +44,12 @@ describe('the token service', () => {
     expect(body['token']).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/);
   });
 
+  test('reads the whole query, also after a second question mark', async () => {
+    const { get } = await listening();
+    const answer = await get(`account=a?b&scope=${SCOPE}`, basic('qnib-type1', 'qnib-type1'));
+    expect(await answer.json()).toMatchObject({ scope: SCOPE });
+  });
+
   test('gives a token without a scope, which opens the API’s root for docker login', async () => {
     const { get, admit } = await listening();
     const answer = await get('service=metahub', basic('qnib-type1', 'qnib-type1'));

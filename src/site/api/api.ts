@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pathIn, queryIn } from '../../lib/address.ts';
 import { abortWhenGone, isCrossSite, type RequestHandler, sendBytes } from '../../lib/http.ts';
 import type { Log } from '../../lib/log.ts';
 import { jsonText } from '../../lib/text.ts';
@@ -90,10 +91,9 @@ function sendReply(request: IncomingMessage, response: ServerResponse, reply: Ap
 }
 
 function nextTarget({ url = '' }: IncomingMessage, key: string): string {
-  const [path = '', written = ''] = url.split('?');
-  const query = new URLSearchParams(written);
+  const query = new URLSearchParams(queryIn(url));
   query.set('cursor', cursorOf(key));
-  return `${path}?${query}`;
+  return `${pathIn(url)}?${query}`;
 }
 
 /** Creates the handler of the management API, below {@link API_PATH}. */
@@ -127,12 +127,12 @@ export function createApi(options: ApiOptions): RequestHandler {
 
   /** Answers the request, and adds the caller and the resource to the trail. */
   async function answer(request: IncomingMessage, response: ServerResponse, trail: Trail): Promise<void> {
-    const [path = '', written = ''] = (request.url ?? '').split('?');
-    const { method = '' } = request;
+    const { method = '', url = '' } = request;
+    const path = pathIn(url);
     trail.resource = path;
     const { operation, params } = find(method, path.slice(API_PATH.length));
     trail.operation = operation.id;
-    const query = new URLSearchParams(written);
+    const query = new URLSearchParams(queryIn(url));
     const list = readListQuery(operation, query);
     if (operation.document)
       return sendReply(request, response, { resource: { body: await operation.document() } });

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import * as v from 'valibot';
+import { queryIn } from '../../lib/address.ts';
 import { ConfigError } from '../../lib/config-error.ts';
 import type { RequestHandler } from '../../lib/http.ts';
 import type { Log } from '../../lib/log.ts';
@@ -71,7 +72,7 @@ async function bodyOf(request: IncomingMessage) {
 }
 
 function commitmentIn({ url = '' }: IncomingMessage): string {
-  const [commitment, ...others] = new URLSearchParams(url.split('?')[1]).getAll('commitment');
+  const [commitment, ...others] = new URLSearchParams(queryIn(url)).getAll('commitment');
   if (commitment !== undefined && others.length === 0 && COMMITMENT.test(commitment)) return commitment;
   throw new RegistryError('UNSUPPORTED', 'the challenge needs a commitment: update metahub on the VM', {
     status: 400,

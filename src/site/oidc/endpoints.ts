@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { queryIn } from '../../lib/address.ts';
 import { ConfigError } from '../../lib/config-error.ts';
 import { isCrossSite, type RequestHandler } from '../../lib/http.ts';
 import type { Log } from '../../lib/log.ts';
@@ -86,7 +87,7 @@ class OidcEndpoints {
 
   async #begin(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { provider, memory, settings, log } = this.#options;
-    const query = new URLSearchParams(request.url?.split('?')[1] ?? '');
+    const query = new URLSearchParams(queryIn(request.url ?? ''));
     const { url, pending } = await provider.begin().catch((error: unknown) => {
       log('warning', 'oidc-provider-fails', 'the OpenID provider does not answer', {
         issuer: settings.issuer,
@@ -107,7 +108,7 @@ class OidcEndpoints {
   async #callback(request: IncomingMessage, response: ServerResponse, trail: Trail): Promise<void> {
     const { provider, memory, find, audit, settings } = this.#options;
     const { sessions } = memory;
-    const query = request.url?.split('?')[1] ?? '';
+    const query = queryIn(request.url ?? '');
     const begun = sessions.readLogin(request.headers.cookie);
     if (begun === undefined) throw this.#refusal('no-login-begun', trail);
     // A reload may have replaced the provider since the login began.

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pathIn, queryIn } from '../../lib/address.ts';
 import { abortWhenGone, isCrossSite, type RequestHandler, sendBytes } from '../../lib/http.ts';
 import type { Log } from '../../lib/log.ts';
 import { createSealer } from '../../lib/seal.ts';
@@ -94,8 +95,7 @@ class WebPages {
 
   async answer(request: IncomingMessage, response: ServerResponse): Promise<WebReply> {
     const address = this.#options.clientAddress(request.socket.remoteAddress ?? '', request.headers);
-    const [resource = ''] = (request.url ?? '').split('?');
-    const trail: Trail = { address, resource };
+    const trail: Trail = { address, resource: pathIn(request.url ?? '') };
     try {
       return await this.#answer({ request, response, address }, trail);
     } catch (error) {
@@ -107,8 +107,8 @@ class WebPages {
   /** Answers the request, and adds the client's identity to the trail. */
   async #answer(asked: PageRequest, trail: Trail): Promise<WebReply> {
     const { request, response, address } = asked;
-    const [path = '', written = ''] = (request.url ?? '').split('?');
-    const query = new URLSearchParams(written);
+    const path = pathIn(request.url ?? '');
+    const query = new URLSearchParams(queryIn(request.url ?? ''));
     const isPost = isPostOfSite(request);
     const name = path.slice(WEB_PATH.length);
     if (name === 'login') return isPost ? this.#login(asked) : this.#loginForm(query);
