@@ -3,7 +3,7 @@ import { RegistryError } from '../oci/registry-error.ts';
 import type { ConcurrencyController } from './concurrency-controller.ts';
 import { type Body, BrokenBodyError } from './http/body.ts';
 import { isNearlyRead, newSegment, type RangeBudget, SEGMENT_BYTES, type Segment } from './range-budget.ts';
-import type { OpenedBlob } from './resumable-blob.ts';
+import { FRUITFUL_MIN_BYTES, type OpenedBlob } from './resumable-blob.ts';
 
 /** A segment that is read directly needs no memory, so on a single connection it may be longer. */
 const DIRECT_MAX_BYTES = 64 * 1024 * 1024;
@@ -178,7 +178,7 @@ export class ParallelBody implements Body {
         const isUpstreams = error instanceof RegistryError || error instanceof BrokenBodyError;
         if (this.#outcome !== undefined || !isUpstreams) throw error;
         this.#controller?.back();
-        tries = segment.receivedBytes > before ? 1 : tries + 1;
+        tries = segment.receivedBytes - before >= FRUITFUL_MIN_BYTES ? 1 : tries + 1;
         if (tries >= TRIES_MAX) throw new BrokenBodyError(error.message, { cause: error });
         await delay(retryMs * 2 ** tries, undefined, { signal: this.#abort.signal });
       }

@@ -28,7 +28,7 @@ export interface BlobSource {
 /** After this many consecutive fruitless tries the download fails. */
 const FRUITLESS_TRIES_MAX = 4;
 /** A try that brings fewer bytes than this is fruitless. */
-const FRUITFUL_MIN_BYTES = 16 * 1024;
+export const FRUITFUL_MIN_BYTES = 16 * 1024;
 /** Limit of all resumptions: a registry that drops the connection after every few bytes is not worth more. */
 const RESUMES_MAX = 100;
 

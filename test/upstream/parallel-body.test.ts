@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type Body, BrokenBodyError, bodyOf, createBodyStream } from '../../src/upstream/http/body.ts';
 import { ParallelBody } from '../../src/upstream/parallel-body.ts';
 import { RangeBudget, SEGMENT_BYTES } from '../../src/upstream/range-budget.ts';
@@ -74,16 +74,17 @@ function fed() {
   return createBodyStream({ pause: () => {}, resume: () => {}, abort: () => {} }, IDLE_MS);
 }
 
-test('ParallelBody gives up a range whose third response in a row brings nothing', async () => {
-  const asked: number[] = [];
-  const first = fed();
-  const read = async (piecesOf: readonly number[]) => {
+describe('ParallelBody gives up a range', () => {
+  /** Where each request of one range began, when its responses bring so many bytes each and then break off. */
+  async function requestsOf(responsesBytes: readonly number[]) {
+    const asked: number[] = [];
+    const first = fed();
     const parallel = new ParallelBody({
       first: opened(0, SEGMENT_BYTES, first),
       end: SEGMENT_BYTES,
       host: 'registry.test',
       open: async (start, end) => {
-        const pieceBytes = piecesOf[asked.length] ?? 0;
+        const pieceBytes = responsesBytes[asked.length] ?? 0;
         asked.push(start);
         const body = fed();
         const take: Body['read'] = (taker) => {
@@ -99,11 +100,21 @@ test('ParallelBody gives up a range whose third response in a row brings nothing
     });
     const reading = parallel.read((_, release) => release());
     first.fail(new BrokenBodyError('the connection broke'));
-    return reading;
-  };
-  // The second response brings something, so the count begins anew.
-  await expect(read([0, 10, 0, 0])).rejects.toThrow(BrokenBodyError);
-  expect(asked).toEqual([0, 0, 10, 10]);
+    await expect(reading).rejects.toThrow(BrokenBodyError);
+    return asked;
+  }
+
+  test('whose third response in a row brings nothing', async () => {
+    expect(await requestsOf([0, 0, 1])).toEqual([0, 0]);
+    // The second response brings enough, so the count begins anew.
+    expect(await requestsOf([0, 16 * KIB, 0, 0])).toEqual([0, 0, 16 * KIB, 16 * KIB]);
+  });
+
+  test('whose third response in a row brings less than 16 KiB', async () => {
+    const almost = 16 * KIB - 1;
+    expect(await requestsOf([1, almost, 16 * KIB])).toEqual([0, 1]);
+    expect(await requestsOf([almost, almost, almost])).toEqual([0, almost]);
+  });
 });
 
 test('ParallelBody requests at most 64 MiB at once from a host that gives it one connection', async () => {
