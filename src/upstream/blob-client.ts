@@ -121,7 +121,7 @@ export class BlobClient {
         const next = await (to === undefined ? this.#open(part, 'any') : this.#openAny(part)).catch(
           (error) => {
             // The whole blob is requested instead; what the client already has is skipped.
-            if (isPart || !mayRefuseRange(error)) throw error;
+            if (isPart || !(error instanceof UnsoundRangeError || mayRefuseRange(error))) throw error;
             return this.#open({ ...wanted, range: undefined }, 'any');
           },
         );

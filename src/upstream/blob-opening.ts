@@ -16,7 +16,7 @@ import {
   WHOLE,
 } from './http/reply.ts';
 import type { Reply } from './http/transport.ts';
-import { grants, type OpenedBlob, readBlobHead } from './resumable-blob.ts';
+import { grants, type OpenedBlob, readBlobHead, UnsoundRangeError } from './resumable-blob.ts';
 import { DEFAULT_TIMEOUTS } from './settings.ts';
 
 /** The result of opening a blob: its bytes, or the location that the registry redirects to. */
@@ -62,6 +62,17 @@ async function openWebPage(
   return { ...opened, body: bodyOf(bytes), end: bytes.length, sizeBytes: bytes.length };
 }
 
+/** @throws {RegistryError} UNAVAILABLE when the body is encoded. Perhaps only parts are, and the whole is not. */
+function assertUsable(answer: Reply, range: RangeRequest | undefined): void {
+  try {
+    assertIdentityEncoding(answer);
+  } catch (cause) {
+    const isPart = range !== undefined && answer.status === 206;
+    if (!isPart || !(cause instanceof RegistryError)) throw cause;
+    throw new UnsoundRangeError('UNAVAILABLE', cause.message, { cause });
+  }
+}
+
 /**
  * Reads the head of an answer and checks that it is what was requested.
  * @throws {RegistryError} UNAVAILABLE
@@ -72,7 +83,7 @@ export async function readOpening(answer: Reply, wanted: Wanted, reportBad: () =
     drain(answer);
     return { location: formatLocation(locationOf(answer)) };
   }
-  assertIdentityEncoding(answer);
+  assertUsable(answer, range);
   const reply = isWholeUnderAnotherName(answer, range) ? { ...answer, status: 200 } : answer;
   if (reply.status === 200 && isWebPage(reply)) return openWebPage(reply, wanted, reportBad);
   const opened = readBlobHead(reply, reportBad, digest);
@@ -83,7 +94,10 @@ export async function readOpening(answer: Reply, wanted: Wanted, reportBad: () =
   }
   if (opened.isPart && (range === undefined || !grants(opened, range))) {
     opened.body.cancel();
-    throw new RegistryError('UNAVAILABLE', `${reply.url.host} sent another part of ${name} than requested`);
+    const message = `${reply.url.host} sent another part of ${name} than requested`;
+    throw range === undefined
+      ? new RegistryError('UNAVAILABLE', message)
+      : new UnsoundRangeError('UNAVAILABLE', message);
   }
   return opened;
 }

@@ -223,7 +223,7 @@ export function grants(opened: OpenedBlob, range: RangeRequest): boolean {
   return range.last === undefined ? end === sizeBytes : end !== undefined && end <= range.last + 1;
 }
 
-/** A 206 without a valid Content-Range. */
+/** A 206 that is not usable: without a valid Content-Range, encoded, or with another part than requested. */
 export class UnsoundRangeError extends RegistryError {}
 
 const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/;

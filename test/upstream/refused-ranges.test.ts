@@ -26,7 +26,7 @@ async function start(refuse: Handler, first: Handler | undefined = undefined, no
   const requests = () => server.requests.map(({ headers }) => headers['range']);
   /** Each once: the fast way asks for an unusual answer once more the plain way. */
   const ranges = () => [...new Set(requests())];
-  return { put, upstream, ranges, requests };
+  return { content, put, upstream, ranges, requests };
 }
 
 const status =
@@ -96,4 +96,48 @@ describe('a registry that refuses Range requests', () => {
       expect(ranges()).toEqual(['bytes=0-8388607']);
     },
   );
+});
+
+describe('a registry whose parts are unusable, but not its whole blobs,', () => {
+  const bytes = randomBytes(300_000);
+  const part = (head: Record<string, string>, sizeBytes: number): Handler => {
+    return (_, response) => {
+      response
+        .writeHead(206, { 'content-length': String(sizeBytes), ...head })
+        .end(Buffer.alloc(sizeBytes, 1));
+    };
+  };
+  const KINDS: readonly (readonly [string, Handler])[] = [
+    ['of another offset', part({ 'content-range': 'bytes 7-16/300000' }, 10)],
+    ['beyond the end', part({ 'content-range': 'bytes 100000-300009/300000' }, 200_010)],
+    [
+      'encoded with gzip',
+      part({ 'content-range': 'bytes 100000-299999/300000', 'content-encoding': 'gzip' }, 200_000),
+    ],
+    ['of multipart/byteranges', part({ 'content-type': 'multipart/byteranges; boundary=b' }, 10)],
+  ];
+
+  test.each(KINDS)('%s, serves blobs whole', async (_, unusable) => {
+    const { put, upstream, ranges } = await start(unusable);
+    const { bytes: blob, digest } = put();
+    expect((await readBlob(await upstream.blob(app, digest))).equals(blob)).toBe(true);
+    expect(ranges()).toEqual(['bytes=0-8388607', undefined]);
+  });
+
+  test.each(KINDS)('%s, serves the rest of a blob that broke off as a whole blob', async (_, unusable) => {
+    const { content, upstream, ranges } = await start(unusable, (__, response) => {
+      response.writeHead(200, { 'content-length': bytes.length });
+      response.write(bytes.subarray(0, 100_000), () => response.destroy());
+    });
+    const digest = content.putBlob(bytes);
+    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(ranges()).toEqual(['bytes=0-8388607', 'bytes=100000-299999', undefined]);
+  });
+
+  test('encoded with gzip, does not serve them in place of the part that a client requested', async () => {
+    const head = { 'content-range': 'bytes 0-9/100000', 'content-encoding': 'gzip' };
+    const { put, upstream } = await start(part(head, 10));
+    const range = { kind: 'from', first: 0, last: 9 } as const;
+    await expect(upstream.blob(app, put().digest, { range })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
 });
