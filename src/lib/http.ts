@@ -22,6 +22,11 @@ export function sendJson(
   sendBytes(res, status, ['Content-Type', 'application/json', ...headers], Buffer.from(jsonText(document)));
 }
 
+/** Parses a `Retry-After` in seconds to milliseconds. Undefined without one, or for its other form, a date. */
+export function parseRetryAfterMs(header: string | undefined): number | undefined {
+  return /^\d+$/.test(header ?? '') ? Number(header) * 1000 : undefined;
+}
+
 const signals = new WeakMap<ServerResponse, AbortSignal>();
 
 /** A signal that aborts when the response closes before it was sent completely, because the client left. */

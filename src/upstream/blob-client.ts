@@ -7,13 +7,14 @@ import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Blob, BlobOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isOpened, type Opening, readOpening, type Wanted } from './blob-opening.ts';
-import { fromNetworkError, isAbort, mayRefuseRange } from './errors.ts';
+import { fromNetworkError, fromStatus, isAbort, mayRefuseRange } from './errors.ts';
 import type { ChainClient } from './failover.ts';
 import { BrokenBodyError } from './http/body.ts';
 import { drain, followRedirects, WHOLE } from './http/reply.ts';
 import { type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
 import { ParallelBody } from './parallel-body.ts';
 import type { RangeBudget } from './range-budget.ts';
+import { isThrottled } from './repetition.ts';
 import { createBlobContent, type OpenedBlob, UnsoundRangeError } from './resumable-blob.ts';
 
 export interface BlobClientOptions {
@@ -38,6 +39,8 @@ const PARALLEL_MIN_BYTES = 32 * 1024 * 1024;
 /** The first range shows the size of a blob and whether its host supports ranges. Most blobs are no larger. */
 const FIRST_RANGE_BYTES = 8 * 1024 * 1024;
 const WHOLE_ONLY_MS = 10 * 60_000;
+/** The same for a registry that limits requests: a range is one more request. */
+const THROTTLED_MS = 60_000;
 const HOSTS_MAX = 500;
 
 function boundsOf(range: RangeRequest | undefined): ByteRange {
@@ -73,12 +76,15 @@ async function askLocation(
   }
 }
 
+/** A location gets no login. */
+const ELSEWHERE = { isAuthorized: false, isElsewhere: true };
+
 /** Fetches the blobs of one source host. */
 export class BlobClient {
   readonly #options: BlobClientOptions;
   /**
-   * Registries that do not answer ranges properly: for a while blobs are requested whole. Monotonic
-   * milliseconds by host.
+   * Registries that do not answer ranges properly, or limit requests: for a while each blob, or its rest, is
+   * one request. Monotonic milliseconds by host.
    */
   readonly #wholeOnlyUntil = new LRUCache<string, number>(entriesAtMost(HOSTS_MAX));
 
@@ -114,7 +120,8 @@ export class BlobClient {
       range: isPart && end !== undefined ? { start, end } : undefined,
       verify: options.verify !== false,
       resumeMs,
-      reopen: async (from, to) => {
+      reopen: async (from, to, failure) => {
+        if (isThrottled(failure)) this.#noteWholeOnly(wanted, THROTTLED_MS);
         const isWhole = from === 0 && !isPart;
         const part = { ...wanted, range: isWhole ? undefined : rangeFrom(from, to) };
         // Once bytes were sent to the client, it cannot be redirected: MetaHub follows redirects from here on.
@@ -163,8 +170,10 @@ export class BlobClient {
     return whole;
   }
 
-  #noteWholeOnly({ repository }: Wanted): void {
-    this.#wholeOnlyUntil.set(repository.host, this.#options.now() + WHOLE_ONLY_MS);
+  #noteWholeOnly({ repository }: Wanted, ms = WHOLE_ONLY_MS): void {
+    const { host } = repository;
+    const untilMs = this.#options.now() + ms;
+    this.#wholeOnlyUntil.set(host, Math.max(untilMs, this.#wholeOnlyUntil.get(host) ?? untilMs));
   }
 
   /** Opens the first range, and the rest in parallel when the blob is large. Undefined when that is impossible. */
@@ -235,6 +244,9 @@ export class BlobClient {
     const reply = await askLocation(this.#options.send, location, range, signal);
     if (reply.status !== 206 && reply.status !== 200) {
       drain(reply);
+      // A busy host is as busy at a new location.
+      const isBusy = reply.status === 429 || reply.status >= 500;
+      if (isBusy) throw fromStatus(reply, { name: wanted.name, unknown: 'BLOB_UNKNOWN' }, ELSEWHERE);
       return undefined;
     }
     const asked = { ...wanted, range: rangeFrom(range.start, range.end) };

@@ -3,6 +3,7 @@ import { RegistryError } from '../oci/registry-error.ts';
 import type { ConcurrencyController } from './concurrency-controller.ts';
 import { type Body, BrokenBodyError } from './http/body.ts';
 import { isNearlyRead, newSegment, type RangeBudget, SEGMENT_BYTES, type Segment } from './range-budget.ts';
+import { waitBeforeRepeat } from './repetition.ts';
 import { FRUITFUL_MIN_BYTES, type OpenedBlob } from './resumable-blob.ts';
 
 /** A segment that is read directly needs no memory, so on a single connection it may be longer. */
@@ -179,8 +180,10 @@ export class ParallelBody implements Body {
         if (this.#outcome !== undefined || !isUpstreams) throw error;
         this.#controller?.back();
         tries = segment.receivedBytes - before >= FRUITFUL_MIN_BYTES ? 1 : tries + 1;
-        if (tries >= TRIES_MAX) throw new BrokenBodyError(error.message, { cause: error });
-        await delay(retryMs * 2 ** tries, undefined, { signal: this.#abort.signal });
+        const waitMs = waitBeforeRepeat(error, retryMs * 2 ** tries);
+        if (tries >= TRIES_MAX || waitMs === undefined)
+          throw new BrokenBodyError(error.message, { cause: error });
+        await delay(waitMs, undefined, { signal: this.#abort.signal });
       }
     }
   }

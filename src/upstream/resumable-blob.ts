@@ -9,6 +9,7 @@ import type { BlobContent } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Body, BrokenBodyError } from './http/body.ts';
 import { announcedSize } from './http/reply.ts';
+import { waitBeforeRepeat } from './repetition.ts';
 
 export interface BlobSource {
   readonly digest: Digest;
@@ -18,8 +19,8 @@ export interface BlobSource {
   /** Set when a range was requested and the registry sent it. */
   readonly range: ByteRange | undefined;
   readonly verify: boolean;
-  /** Opens the rest again, from `start` to the end of the requested bytes, at any endpoint. */
-  readonly reopen: (start: number, end: number | undefined) => Promise<OpenedBlob>;
+  /** Opens the rest again after a failure, from `start` to the end of the requested bytes, at any endpoint. */
+  readonly reopen: (start: number, end: number | undefined, failure: unknown) => Promise<OpenedBlob>;
   /** Pause before the blob is opened again, in milliseconds. Doubled by each fruitless try. */
   readonly resumeMs: number;
   readonly onResume: (offset: number, reason: string) => void;
@@ -86,10 +87,10 @@ function isComplete({ digest }: BlobSource, progress: Progress): boolean {
   return progress.end === undefined ? hasDigest(progress, digest) : progress.position === progress.end;
 }
 
-/** Opens the blob again at the position that was reached. */
-async function resume(source: BlobSource, progress: Progress): Promise<OpenedBlob> {
+/** Opens the blob again at the position that was reached when `failure` happened. */
+async function resume(source: BlobSource, progress: Progress, failure: unknown): Promise<OpenedBlob> {
   const { position } = progress;
-  const next = await source.reopen(position, progress.end);
+  const next = await source.reopen(position, progress.end, failure);
   const isOther =
     next.sizeBytes !== undefined &&
     source.opened.sizeBytes !== undefined &&
@@ -119,20 +120,21 @@ async function copy(
   let progress = begin();
   let current: OpenedBlob | undefined = opened;
   let fruitless = 0;
+  let failure: unknown;
   for (let resumes = 0; ; resumes += 1) {
     const before = progress.position;
-    let reason = 'the upstream ended early';
     try {
-      current ??= await resume(source, progress);
+      current ??= await resume(source, progress, failure);
       onOpened(current);
       signal.throwIfAborted();
       await copyOnce(source, current, progress, sink);
       if (isComplete(source, progress)) break;
+      failure = new BrokenBodyError('the upstream ended early');
     } catch (error) {
       if (error instanceof RegistryError && error.code === 'RANGE_INVALID') throw mismatch(source);
       const isOnlyWrong = error instanceof WrongBytesError && !progress.hasWritten;
       if (!isOnlyWrong && !(error instanceof BrokenBodyError) && !isUnavailable(error, current)) throw error;
-      reason = (error as Error).message;
+      failure = error;
       // No byte was passed on yet, so another endpoint or another try may deliver the right bytes.
       if (isOnlyWrong) progress = begin();
     }
@@ -140,21 +142,24 @@ async function copy(
     fruitless = isFruitful ? 0 : fruitless + 1;
     if (!isFruitful) current?.reportBad();
     current = undefined;
-    if (fruitless >= FRUITLESS_TRIES_MAX || resumes >= RESUMES_MAX) {
+    const reason = (failure as Error).message;
+    const waitMs = waitBeforeRepeat(failure, source.resumeMs * 2 ** fruitless);
+    if (fruitless >= FRUITLESS_TRIES_MAX || resumes >= RESUMES_MAX || waitMs === undefined) {
       throw new RegistryError(
         'UNAVAILABLE',
         `${source.name} broke off at byte ${progress.position}: ${reason}`,
       );
     }
     source.onResume(progress.position, reason);
-    await delay(source.resumeMs * 2 ** fruitless, undefined, { signal });
+    await delay(waitMs, undefined, { signal });
   }
   if (!hasDigest(progress, digest)) throw mismatch(source);
 }
 
 /** True when reopening failed, as opposed to wrong bytes from an open response. */
 function isUnavailable(error: unknown, current: OpenedBlob | undefined): boolean {
-  return current === undefined && error instanceof RegistryError && error.code === 'UNAVAILABLE';
+  if (current !== undefined || !(error instanceof RegistryError)) return false;
+  return error.code === 'UNAVAILABLE' || error.code === 'TOOMANYREQUESTS';
 }
 
 /** A blob that is resumed after broken connections, and verified when it is read whole. */

@@ -111,6 +111,31 @@ describe.each(READERS)(
       expect((await read()).equals(store.bytes)).toBe(true);
     });
 
+    test('fault 87: a range that is refused: by a registry that limits requests, the rest is one request', async () => {
+      const { store, read } = await start((nth, request, response) => {
+        const { range } = request.headers;
+        if (nth < 2 || range === undefined || range.endsWith(`-${SIZE - 1}`)) return 'not mine';
+        response.writeHead(429, { 'content-length': 0 }).end();
+        return 'served';
+      });
+      expect((await read()).equals(store.bytes)).toBe(true);
+      expect(store.sentBytes()).toBe(SIZE);
+      const asked = store.ranges().length;
+      // The next blob is one request too.
+      expect((await read()).equals(store.bytes)).toBe(true);
+      expect(store.ranges().slice(asked)).toEqual([undefined]);
+    });
+
+    test('fault 87: a range that is refused: with a Retry-After of a day, no range is asked for again', async () => {
+      const { store, read } = await start((nth, _, response) => {
+        if (nth === 0) return 'not mine';
+        response.writeHead(429, { 'content-length': 0, 'retry-after': '86400' }).end();
+        return 'served';
+      });
+      await expect(read()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      expect(new Set(store.ranges()).size).toBe(store.ranges().length);
+    });
+
     test('fault 88: the whole blob in place of a range: it is read in one piece, and no byte is misplaced', async () => {
       const { store, read } = await start((nth, _, response) => {
         if (nth === 0) return 'not mine';
@@ -249,6 +274,32 @@ test('fault 90: a signed location that expires half-way: every range uses it unt
   expect(signed.length).toBeLessThan(served);
   expect(store.sentBytes()).toBe(SIZE);
 });
+
+test.each([429, 503])(
+  'a signed location that answers %i once is asked again, and no new one is signed',
+  async (status) => {
+    let refused = 0;
+    let signed = 0;
+    const store = await startPacedStore(SIZE, {
+      misdeed: (_, request, response) => {
+        if (request.url?.includes('/blobs/')) {
+          signed += 1;
+          response.writeHead(307, { location: '/signed', 'content-length': 0 }).end();
+          return 'served';
+        }
+        // The client itself repeats a 503 once.
+        if (!isSecond(request.headers.range ?? '') || refused === 2) return 'not mine';
+        refused += 1;
+        response.writeHead(status, { 'content-length': 0 }).end();
+        return 'served';
+      },
+    });
+    const upstream = upstreamTo(upstreamAt(store.url), { timeouts: { resumeMs: 10 } });
+    expect((await readBlob(await upstream.blob(app, store.digest))).equals(store.bytes)).toBe(true);
+    expect(refused).toBe(2);
+    expect(signed).toBe(1);
+  },
+);
 
 describe('ConcurrencyController', () => {
   /**

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { isLoopback } from '../../lib/address.ts';
+import { parseRetryAfterMs } from '../../lib/http.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Gap, GapEventData } from '../../selection/gap-schema.ts';
 import { fromNetworkError } from '../../upstream/errors.ts';
@@ -97,12 +98,6 @@ function cloudEventOf(id: string, source: string, gap: Gap): object {
     dataschema: DATA_SCHEMA,
     data: dataOf(gap),
   };
-}
-
-/** Parses `Retry-After` in seconds. Ignores its other form, a date. */
-function parseRetryAfterMs(header: string | undefined): number {
-  const seconds = /^\d{1,6}$/.test(header ?? '') ? Number(header) : 0;
-  return Math.min(seconds * 1000, RETRY_MAX_MS);
 }
 
 /**
@@ -258,7 +253,7 @@ export class GapWebhook {
       // The body is read only to keep the connection open.
       await readBody(reply, ANSWER_MAX_BYTES, timeoutMs).catch(() => {});
       if (status >= 200 && status < 300) return { kind: 'delivered' };
-      const retryAfter = parseRetryAfterMs(headers['retry-after']);
+      const retryAfter = Math.min(parseRetryAfterMs(headers['retry-after']) ?? 0, RETRY_MAX_MS);
       return { kind: 'failed', why: `it answers ${status}`, retryAfterMs: retryAfter };
     } catch (error) {
       const { message } = error instanceof WebhookSecretError ? error : fromNetworkError(error, url.host);
