@@ -83,7 +83,7 @@ describe('metahub cache prune', () => {
   test('removes the least recently used content down to a size', async () => {
     const { directory } = await filled();
     const dry = await runCli('cache', 'prune', '--to', '24KiB', '--dry-run', '--data', directory);
-    expect(dry.stdout).toMatch(/^would drop \d items/);
+    expect(dry.stdout).toMatch(/^would remove \d items/);
     await runCli('cache', 'prune', '--to', '24KiB', '--data', directory);
     const { items } = JSON.parse((await runCli('cache', 'ls', '--json', '--data', directory)).stdout);
     const held = items.reduce((sum: number, { diskBytes }: { diskBytes: number }) => sum + diskBytes, 0);
@@ -102,13 +102,26 @@ describe('metahub cache prune', () => {
     expect((await runCli('cache', 'ls', '--data', directory)).stdout).toContain('0 items');
   });
 
+  test.each([
+    ['--all', '--to', '1GiB'],
+    ['--all', '--older-than', '1h'],
+    ['--older-than', '1h', '--to', '1GiB'],
+  ])('refuses two rules at once: %s %s %s', async (...words) => {
+    const { directory, blobs } = await filled();
+    const { stderr, status } = await runCli('cache', 'prune', ...words, '--data', directory);
+    expect(stderr).toContain('cannot be used with option');
+    expect(status).toBe(2);
+    const { items } = JSON.parse((await runCli('cache', 'ls', '--json', '--data', directory)).stdout);
+    expect(items).toHaveLength(blobs.length + 1);
+  });
+
   test('--older-than keeps recently used content, --all removes everything', async () => {
     const { directory } = await filled();
     expect((await runCli('cache', 'prune', '--older-than', '1h', '--data', directory)).stdout).toBe(
-      'dropped 0 items, 0 B\n',
+      'removed 0 items, 0 B\n',
     );
     expect((await runCli('cache', 'prune', '--all', '--data', directory)).stdout).toBe(
-      'dropped 3 items, 28.0 KiB\n',
+      'removed 3 items, 28.0 KiB\n',
     );
     expect((await runCli('cache', 'ls', '--data', directory)).stdout).toMatch(/^0 items/);
   });

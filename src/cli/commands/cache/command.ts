@@ -147,7 +147,7 @@ async function prune({ store, cacheSize }: Opened, flags: Flags): Promise<void> 
     writeJson({ dryRun: isDryRun, dropped: chosen, diskBytes: diskBytesOfAll(chosen) });
     return;
   }
-  const verb = isDryRun ? 'would drop' : 'dropped';
+  const verb = isDryRun ? 'would remove' : 'removed';
   process.stdout.write(`${verb} ${chosen.length} items, ${sizeText(diskBytesOfAll(chosen))}\n`);
 }
 
@@ -175,8 +175,12 @@ export function configure(command: Command): void {
   );
   add('prune', 'remove the least recently used content', prune)
     .option('--to <size>', 'shrink the stored content to this size; default: the cache size')
-    .option('--older-than <duration>', 'remove content that was not used for this long: 30d')
-    .option('--all', 'remove everything')
+    .addOption(
+      command
+        .createOption('--older-than <duration>', 'remove content that was not used for this long: 30d')
+        .conflicts('to'),
+    )
+    .addOption(command.createOption('--all', 'remove everything').conflicts(['to', 'olderThan']))
     .option('--dry-run', 'only show what would be removed')
     .option(...JSON_FLAG);
 }
