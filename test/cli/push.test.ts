@@ -190,6 +190,25 @@ describe('metahub push', () => {
     expect(after[1]).toBe(after[0]);
   });
 
+  test('exits with 3 when the mirror that --mirror names does not answer, and with 2 before it pushes for a wrong URL', async () => {
+    const hub = await registry();
+    putImage(hub, 'qnib/plain', 'generic');
+    const path = listFile('hub.test/qnib/bench', { image: 'hub.test/qnib/plain:generic' });
+    const wrong = await push(path, { 'hub.test': hub }, '--mirror', 'nowhere');
+    expect(wrong.status).toBe(2);
+    expect(hub.manifests.has('qnib/bench:latest')).toBe(false);
+    const { status, stdout, stderr } = await push(
+      path,
+      { 'hub.test': hub },
+      '--mirror',
+      'http://127.0.0.1:1',
+    );
+    expect(status).toBe(3);
+    expect(stderr).toContain('no mirror answers at http://127.0.0.1:1');
+    expect(stdout).toContain('hub.test/qnib/bench:latest');
+    expect(hub.manifests.has('qnib/bench:latest')).toBe(true);
+  });
+
   test('--dry-run writes nothing, and prints the plan and the list', async () => {
     const hub = await registry();
     for (const tag of ['generic', 'cpu-skylake']) putImage(hub, 'qnib/plain', tag);
@@ -201,7 +220,7 @@ describe('metahub push', () => {
     expect(status).toBe(0);
     expect(stdout).toMatch(/^hub\.test\/qnib\/bench:latest {2}sha256:[0-9a-f]{64} {2}\(not pushed\)$/m);
     expect(stdout).toMatch(
-      /^ {2}linux\/amd64 cpu:skylake {2}hub\.test\/qnib\/plain:cpu-skylake {2}.*to be brought over$/m,
+      /^ {2}linux\/amd64 cpu:skylake {2}hub\.test\/qnib\/plain:cpu-skylake {2}.*to be copied or mounted$/m,
     );
     expect(JSON.parse(stdout.slice(stdout.indexOf('{'))).manifests).toHaveLength(2);
     expect(hub.requests.filter((request) => !/^(GET|HEAD)/.test(request))).toEqual([]);

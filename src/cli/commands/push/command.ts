@@ -31,6 +31,7 @@ const EXAMPLES = helpText(
       platform: { architecture: amd64, os: linux, features: [cpu:skylake] }`,
   'push uses the logins of docker login. A mirror on this host (--mirror) looks the tags up at once, so that the next pull ' +
     'gets the pushed list.',
+  'Exit status: 0 pushed, 1 a registry failed, 2 a wrong option or file, 3 pushed, but the mirror that --mirror names does not answer.',
 );
 
 /** Adds the options and the action of `metahub push`. */
@@ -52,6 +53,7 @@ export function configure(command: Command): void {
 
 async function push(file: string, flags: PushFlags): Promise<void> {
   const { values } = await loadSettings(PUSH_SETTINGS, { ...flags });
+  const { target } = await loadTarget(flags);
   const spec = await readList(file);
   const surroundings = { log: warningLog(), pseudonym: newPseudonym() };
   const registry = openUpstream(values, surroundings);
@@ -75,7 +77,12 @@ async function push(file: string, flags: PushFlags): Promise<void> {
     }
     const { renderDone } = await import('./render.ts');
     process.stdout.write(renderDone(plan));
-    await refreshTags((await loadTarget(flags)).target.url, plan);
+    const reached = await refreshTags(target.url, plan);
+    if (reached || flags.mirror === undefined) return;
+    process.stderr.write(
+      `metahub: no mirror answers at ${target.url}: it learns of the new list only after its --tag-max-age\n`,
+    );
+    process.exitCode = 3;
   } finally {
     await registry.close();
   }
@@ -84,16 +91,17 @@ async function push(file: string, flags: PushFlags): Promise<void> {
 const MIRROR_TIMEOUT_MS = 5000;
 
 /**
- * Makes a mirror look up the pushed tags again, which it would otherwise trust for `--tag-max-age`. It does
- * not matter when no mirror runs, or when it does not serve this registry: then it has no tag to forget.
+ * Makes a mirror look up the pushed tags again, which it would otherwise trust for `--tag-max-age`. Resolves with false
+ * when none answers. A mirror that does not serve this registry has no tag to forget.
  */
-async function refreshTags(url: string, { repository, tags, index }: PushPlan): Promise<void> {
-  for (const tag of tags) {
-    await fetch(`${url}/v2/${repository.host}/${repository.name}/manifests/${tag}`, {
+async function refreshTags(url: string, { repository, tags, index }: PushPlan): Promise<boolean> {
+  const answers = tags.map((tag) =>
+    fetch(`${url}/v2/${repository.host}/${repository.name}/manifests/${tag}`, {
       method: 'HEAD',
       headers: { accept: index.mediaType, 'cache-control': 'no-cache' },
       redirect: 'manual',
       signal: AbortSignal.timeout(MIRROR_TIMEOUT_MS),
-    }).catch(() => undefined);
-  }
+    }),
+  );
+  return (await Promise.allSettled(answers)).every(({ status }) => status === 'fulfilled');
 }

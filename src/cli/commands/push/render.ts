@@ -43,7 +43,7 @@ export function createProgress(stream: Writable & { readonly isTTY?: boolean | u
 
 function memberLine({ name, member, isThere }: PlannedMember): string {
   const what = [formatPlatform(member.platform), ...member.platform.features].join(' ');
-  return `  ${what}  ${name}  ${member.digest}  ${isThere ? 'in the repository' : 'to be brought over'}\n`;
+  return `  ${what}  ${name}  ${member.digest}  ${isThere ? 'in the repository' : 'to be copied or mounted'}\n`;
 }
 
 function namesOf({ repository, tags }: PushPlan): string {
