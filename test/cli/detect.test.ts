@@ -264,6 +264,16 @@ describe('metahub detect reports an error in one line, with a next step', () => 
     expect(stdout).toContain('only baseline');
   });
 
+  test.each([['cpu'], ['--features'], ['--format', 'slurm']])(
+    'prints the reason of status 3 on stderr, beside an answer without warnings: %s %s',
+    async (...words) => {
+      const { stdout, stderr, status } = await detect({ 'etc/os-release': 'ID=debian\n' }, ...words);
+      expect(status).toBe(3);
+      expect(stdout).not.toContain('only baseline');
+      expect(stderr).toMatch(/^metahub: \/proc\/cpuinfo cannot be read/);
+    },
+  );
+
   test.each(['nvcap', 'nvptx'])('exits with 1 for %s, which the host does not have', async (name) => {
     expect(await detect(BROADWELL, name)).toMatchObject({ status: 1, stdout: '' });
   });

@@ -55,7 +55,17 @@ export async function detect(value: string | undefined, flags: DetectFlags, outp
   if (flags.capture !== undefined) return captureTo(flags.capture, value, flags, output);
   const host = await detectHost(flags);
   output.write(await answer(host));
-  if (host.failed) process.exitCode = 3;
+  if (!host.failed) return;
+  process.exitCode = 3;
+  if (hasWarnings(value, flags)) return;
+  for (const warning of host.profile.warnings) process.stderr.write(`metahub: ${warning}\n`);
+}
+
+/** True when the answer itself contains the warnings. */
+function hasWarnings(value: string | undefined, flags: DetectFlags): boolean {
+  const { format, features, whyNot, compiler, gcc, verify } = flags;
+  const isPart = [value, features, whyNot, compiler, gcc, verify].some(Boolean);
+  return !isPart && (format === undefined || format === 'table' || format === 'json');
 }
 
 /** The options that may accompany `--capture`. */
