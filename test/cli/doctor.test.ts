@@ -338,8 +338,9 @@ describe('doctor’s checks of a runtime whose pull does not arrive', () => {
   const setup = (runtime: string) => `metahub setup ${runtime} --reload`;
 
   /** A mirror at which no pull arrives, and a client of this name that is a shell script. */
-  async function checksOf(name: RuntimeSetupName, script: string, isConfigured: boolean) {
-    const status = { version: '1', startedAt: new Date(), decisions: [], figures: [], runtimes: [] };
+  async function checksOf(name: RuntimeSetupName, script: string, isConfigured: boolean, isSite = false) {
+    const host = isSite ? { sitePath: '/site/' } : {};
+    const status = { version: '1', startedAt: new Date(), decisions: [], figures: [], runtimes: [], ...host };
     const port = await listening(createServer((_, res) => void res.end(JSON.stringify(status))));
     const target = { url: `http://127.0.0.1:${port}`, registries: ['docker.io'], strict: false };
     const program = name === 'containerd' ? 'ctr' : name;
@@ -368,6 +369,28 @@ describe('doctor’s checks of a runtime whose pull does not arrive', () => {
     expect(await checksOf('containerd', 'echo not found >&2; exit 1', true)).toMatchObject({
       status: 'fail',
       remedy: expect.stringMatching(/^Run: systemctl restart containerd;/),
+    });
+  });
+
+  test('say that a site demands a login', async () => {
+    const refused = 'echo 401 Unauthorized >&2; exit 1';
+    expect(await checksOf('containerd', refused, true, true)).toMatchObject({
+      status: 'fail',
+      remedy: expect.stringMatching(/^The mirror is a site: .*metahub login http:.* --user ACCOUNT/),
+    });
+    expect(await checksOf('containerd', refused, false, true)).toMatchObject({
+      status: 'fail',
+      remedy: expect.stringMatching(/^Run: metahub setup containerd --reload;/),
+    });
+  });
+
+  test('say how to start the mirror when none answers', async () => {
+    const target = { url: `http://127.0.0.1:${await freePort()}`, registries: ['docker.io'], strict: false };
+    const podman = RUNTIME_SETUPS.filter(({ name }) => name === 'podman');
+    const results = await runChecks(runtimeChecks(podman, { files: configFilesAt('/'), target, setup }));
+    expect(results.find(({ name }) => name === 'podman: uses the mirror')).toMatchObject({
+      status: expect.stringMatching(/^(?:fail|warn)$/),
+      remedy: expect.not.stringContaining('Run it again'),
     });
   });
 
@@ -407,6 +430,14 @@ describe('doctor’s checks of the mirror', () => {
     expect(await named(url, 'pull')).toMatchObject({
       status: 'pass',
       message: 'the mirror resolves library/hello-world and delivers what it announced',
+    });
+  });
+
+  test('pass for a site, which delivers only to logins', async () => {
+    const port = await listening(createServer((_, res) => res.writeHead(401).end()));
+    expect(await named(`http://127.0.0.1:${port}`, 'pull')).toMatchObject({
+      status: 'pass',
+      message: expect.stringContaining('a site'),
     });
   });
 

@@ -1,3 +1,5 @@
+import { UserError } from '../../user-error.ts';
+
 /** The result of a check in one line, and what to do about it. */
 export type CheckResult =
   | { readonly status: 'pass'; readonly message: string }
@@ -13,6 +15,7 @@ export type NamedResult = CheckResult & { readonly name: string };
 
 /** Time limit of a check, in milliseconds. A slower check has failed. */
 const CHECK_MS = 45_000;
+const AGAIN = 'Run it again. If it fails again, report it: docs/troubleshooting.md says how.';
 
 export function pass(message: string): CheckResult {
   return { status: 'pass', message };
@@ -38,7 +41,8 @@ export function runChecks(checks: readonly Check[]): Promise<readonly NamedResul
         return { name, ...(await run(signal)) };
       } catch (error) {
         const message = signal.aborted ? `took longer than ${CHECK_MS / 1000} s` : (error as Error).message;
-        return { name, ...fail(message, 'Run it again; METAHUB_DEBUG=1 shows more.') };
+        const known = error instanceof UserError && !signal.aborted ? error.nextStep : undefined;
+        return { name, ...fail(message, known ?? AGAIN) };
       }
     }),
   );

@@ -5,7 +5,7 @@ import { VERSION } from '../../version.ts';
 import { type Check, fail, pass, warn } from './check.ts';
 
 const START = 'Start it: systemctl start metahub (or metahub serve), and look at journalctl -u metahub.';
-const LOOK = 'See the checks of upstreams, and journalctl -u metahub.';
+const LOOK = 'See the checks “REGISTRY: reached”, and journalctl -u metahub.';
 const ACCEPT = [
   'application/vnd.oci.image.index.v1+json',
   'application/vnd.docker.distribution.manifest.list.v2+json',
@@ -69,6 +69,8 @@ export function mirrorChecks(url: string): readonly Check[] {
         }).catch((error: unknown) => reasonOf(error));
         if (typeof answer === 'string') return fail(`the mirror did not answer: ${answer}`, START);
         if (answer.status === 404) return pass('the mirror answers; there is no library/hello-world to pull');
+        if (answer.status === 401)
+          return pass('the mirror answers; it is a site, and delivers only to logins');
         if (!answer.ok)
           return warn(`library/hello-world cannot be pulled through the mirror: ${await said(answer)}`, LOOK);
         const digest = answer.headers.get('docker-content-digest');

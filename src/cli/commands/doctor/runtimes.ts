@@ -158,10 +158,20 @@ export async function unreachable(name: RuntimeSetupName): Promise<CheckResult |
   return undefined;
 }
 
-/** Returns what to do about pulls that do not arrive: a daemon may not have read the files that `setup` wrote. */
-function remedyFor(runtime: RuntimeSetup, { files, target, setup }: RuntimeChecksOptions): string {
+/**
+ * Returns what to do about pulls that do not arrive: a daemon may not have read the files that `setup` wrote, and a site
+ * turns away a runtime without a login.
+ */
+function remedyFor(
+  runtime: RuntimeSetup,
+  { files, target, setup }: RuntimeChecksOptions,
+  isSite: boolean,
+): string {
   const { daemon } = lookupsIn(process.env)[runtime.name];
   const isConfigured = planInForce(runtime, files, target) !== undefined;
+  if (isConfigured && isSite) {
+    return `The mirror is a site: give ${runtime.name} a login (metahub login ${target.url} --user ACCOUNT); docs/site.md says how.`;
+  }
   const command = isConfigured && daemon ? `systemctl ${daemon.reread} ${daemon.unit}` : setup(runtime.name);
   return `Run: ${command}; docs/setup.md says what else keeps a runtime from its mirror.`;
 }
@@ -205,7 +215,8 @@ function usesMirrorCheck(runtime: RuntimeSetup, options: RuntimeChecksOptions): 
         }
         const output = await ended;
         const why = `a pull of ${image} by ${client()} did not arrive at the mirror${output === '' ? '' : `: ${output}`}`;
-        return (await unreachable(name)) ?? fail(why, remedyFor(runtime, options));
+        const { sitePath } = await fetchStatus(url, signal);
+        return (await unreachable(name)) ?? fail(why, remedyFor(runtime, options, sitePath !== undefined));
       } finally {
         await Promise.race([ended, delay(GRACE_MS, undefined, { ref: false })]);
         stop.abort();

@@ -152,7 +152,7 @@ function clockOf(probes: readonly Probe[]): CheckResult {
   const known = probes.filter(({ aheadMs }) => aheadMs !== undefined);
   const [nearest] = known.sort((a, b) => Math.abs(a.aheadMs ?? 0) - Math.abs(b.aheadMs ?? 0));
   if (nearest === undefined)
-    return warn('no registry answered with the time', 'See the checks of upstreams.');
+    return warn('no registry answered with the time', 'See the checks “REGISTRY: reached”.');
   const aheadMs = nearest.aheadMs ?? 0;
   const differenceS = Math.round(Math.abs(aheadMs) / 1000);
   const message = `this machine's clock is ${differenceS} s ${aheadMs > 0 ? 'behind' : 'ahead of'} that of ${nearest.url}`;
@@ -171,7 +171,7 @@ function certificatesOf(probes: readonly Probe[], nowMs: number): CheckResult {
   if (bad !== undefined) return bad;
   if (results.length > 0) return pass(results.map(({ message }) => message).join('; '));
   return probes.some(({ url }) => url.startsWith('https:'))
-    ? warn('no registry showed its certificate', 'See the checks of upstreams.')
+    ? warn('no registry showed its certificate', 'See the checks “REGISTRY: reached”.')
     : pass('no registry speaks TLS');
 }
 
