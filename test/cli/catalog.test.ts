@@ -117,6 +117,15 @@ describe('metahub catalog test', () => {
     expect(status).toBe(0);
   });
 
+  test('shows the example hosts on a node whose configuration sets features and names a profile', async () => {
+    const folder = writeTree({ 'config.yaml': 'set: [cpu:broadwell]\nprofile: /nowhere/host.json\n' });
+    const words = ['catalog', 'test', 'tei', '--offline', '--config', join(folder, 'config.yaml')];
+    const { stdout } = await runCli(...words);
+    expect(stdout).toMatch(/^Grace +ghcr\.io\/huggingface\/text-embeddings-inference:cpu-arm64-1\.9$/m);
+    const set = (await runCli(...words, '--set', 'nvcap:9.0')).stdout;
+    expect(set).toMatch(/^T4 +ghcr\.io\/huggingface\/text-embeddings-inference:hopper-1\.9$/m);
+  });
+
   test('applies the baseline of an index that states less than it needs', async () => {
     const { stdout } = await runCli('catalog', 'test', 'almalinux', '--offline', '--config', config);
     expect(stdout).toMatch(/^v2 +linux\/amd64\/v2$/m);

@@ -6,6 +6,7 @@ import { formatRepository } from '../../../oci/reference.ts';
 import { helpText } from '../../help-text.ts';
 import { type CatalogSettings, inForce, openCatalog } from '../../settings/catalog.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
+import type { ResolvedSettings } from '../../settings/setting.ts';
 import { LOOKUP_SETTINGS } from '../../settings/table.ts';
 
 const { catalog, catalogBaselines, upstream, publicRegistries, profile, set } = LOOKUP_SETTINGS;
@@ -50,13 +51,24 @@ type Flags = Readonly<Record<string, unknown>>;
 
 const JSON_FLAG = ['--json', 'print JSON'] as const;
 
+/** Returns the hosts that the user names. A configuration file describes this host, and the table shows others. */
+function namedHosts({ values, origins }: ResolvedSettings<typeof TEST_SETTINGS>) {
+  const isNamed = (name: 'profile' | 'set') => origins[name] === 'flag' || origins[name] === 'environment';
+  return {
+    profiles: isNamed('profile') ? values.profile : undefined,
+    set: isNamed('set') ? values.set : [],
+  };
+}
+
 /** Adds the subcommands of `metahub catalog`. */
 export function configure(command: Command): void {
   command.addHelpText('after', EXAMPLES.group);
   const add = (name: string, description: string) =>
     command.command(name).description(description).exitOverride();
 
-  const ls = add('ls', 'list the publishers, and which of them are enabled').option(...JSON_FLAG);
+  const ls = add('ls', 'list the publishers, and which of them are enabled')
+    .alias('list')
+    .option(...JSON_FLAG);
   addSettings(ls, STATE_SETTINGS);
   ls.addHelpText('after', EXAMPLES.ls).action(async (flags: Flags) => {
     const { values } = await loadSettings(STATE_SETTINGS, flags);
@@ -93,6 +105,7 @@ export function configure(command: Command): void {
     const settings = await loadSettings(TEST_SETTINGS, flags);
     const { testEntry } = await import('./test.ts');
     await testEntry(name, settings, {
+      ...namedHosts(settings),
       tag: flags['tag'],
       offline: flags['offline'] === true,
       json: flags['json'] === true,

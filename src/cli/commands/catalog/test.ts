@@ -15,11 +15,14 @@ import { openCatalog } from '../../settings/catalog.ts';
 import { createPolicies } from '../../settings/policies.ts';
 import { UserError } from '../../user-error.ts';
 
-interface TestSettings extends LookupSettings {
-  readonly values: LookupSettings['values'] & { readonly profile: unknown; readonly set: readonly string[] };
+interface NamedHosts {
+  /** Files of hosts; undefined: the example hosts. */
+  readonly profiles: unknown;
+  /** Features that replace those of every host. */
+  readonly set: readonly string[];
 }
 
-interface TestFlags {
+interface TestFlags extends NamedHosts {
   readonly tag: unknown;
   readonly offline: boolean;
   readonly json: boolean;
@@ -44,8 +47,8 @@ interface Presence {
   readonly reason?: string;
 }
 
-async function hostsOf({ profile, set }: TestSettings['values']): Promise<readonly Host[]> {
-  const files = Array.isArray(profile) ? profile.map(String) : profile === undefined ? [] : [String(profile)];
+async function hostsOf({ profiles, set }: NamedHosts): Promise<readonly Host[]> {
+  const files = [profiles ?? []].flat().map(String);
   if (files.length > 0) {
     return Promise.all(
       files.map(async (file) => ({ name: file, profile: assumed(await readProfileFile(file), set) })),
@@ -130,13 +133,13 @@ function render(cases: readonly Case[], found: readonly Presence[]): string {
  * Prints which host gets which image of an entry, and whether the images exist upstream.
  * @throws {UserError}
  */
-export async function testEntry(name: string, settings: TestSettings, flags: TestFlags): Promise<void> {
+export async function testEntry(name: string, settings: LookupSettings, flags: TestFlags): Promise<void> {
   const tag = flags.tag === undefined ? undefined : parseTag(String(flags.tag));
   if (flags.tag !== undefined && tag === undefined) {
     throw new UserError(`--tag: “${String(flags.tag)}” is not a tag`, { exitStatus: 2 });
   }
   const entry = await (await openCatalog()).entry(name);
-  const cases = casesOf(entry, await hostsOf(settings.values), tag);
+  const cases = casesOf(entry, await hostsOf(flags), tag);
   if (cases.length === 0) {
     const patterns = entry.lists.flatMap(({ spec }) => spec.tags.map(({ text }) => text));
     throw new UserError(`no list of ${name} answers to ${tag}`, {
