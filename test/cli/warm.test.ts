@@ -73,13 +73,20 @@ describe('metahub warm', () => {
     const list = join(data, '..', `${data.split('/').at(-1)}.txt`);
     writeFileSync(list, '# ours\nreg.test/team/app:none\n\nreg.test/team/app:v1 # the second\n');
     const { stdout, status } = await warm('--json', '--from-file', list);
-    expect(status).toBe(1);
+    expect(status).toBe(3);
     expect(JSON.parse(stdout)).toMatchObject({
       images: [
         { image: 'reg.test/team/app:none', error: expect.stringContaining('404') },
         { image: 'reg.test/team/app:v1', blobs: 2, error: null },
       ],
     });
+  });
+
+  test('exits with status 1 when no image is stored', async () => {
+    const { warm } = await registryWithImage();
+    const { stdout, status } = await warm('reg.test/team/app:none');
+    expect(stdout).toMatch(/^failed: reg\.test\/team\/app:none: .*404/);
+    expect(status).toBe(1);
   });
 
   test.each([
@@ -95,7 +102,7 @@ describe('metahub warm', () => {
   test('exits with status 1 when the file of the names is missing', async () => {
     const { warm } = await registryWithImage();
     const { stderr, status } = await warm('--from-file', '/not/there');
-    expect(stderr).toContain('cannot read /not/there');
+    expect(stderr).toContain('--from-file /not/there: there is no such file');
     expect(status).toBe(1);
   });
 });

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { whyUnreadable } from '../../../lib/config-error.ts';
 import type { Log } from '../../../lib/log.ts';
 import { readTextFile } from '../../../lib/regular-file.ts';
 import { sizeText } from '../../../lib/text.ts';
@@ -50,7 +51,7 @@ const EXAMPLES = helpText(
     ],
     ['sudo metahub warm qnib/bench', 'fetch into the store of the installed service'],
   ],
-  'warm can run while a mirror uses the same data directory. Exit status: 0 all images are stored, 1 an image is not stored, 2 a wrong option.',
+  'warm can run while a mirror uses the same data directory. Exit status: 0 all images are stored, 1 none is, 2 a wrong option, 3 some are.',
 );
 
 /** Adds the options and the action of `metahub warm`. */
@@ -73,7 +74,10 @@ async function readNames(path: string): Promise<readonly string[]> {
       .map((line) => line.replace(/#.*$/, '').trim())
       .filter((line) => line !== '');
   } catch (cause) {
-    throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw new UserError(`--from-file ${path}: ${whyUnreadable(cause)}`, {
+      cause,
+      nextStep: 'Name a file with one image name a line, or - for stdin.',
+    });
   }
 }
 
@@ -134,7 +138,8 @@ async function warm(
   if (problems.length > 0)
     throw new UserError(`${settings.values.data} cannot be written to: ${problems[0]}`);
   if (flags.json) process.stdout.write(`${JSON.stringify({ images: warmed }, undefined, 2)}\n`);
-  if (warmed.some(({ error }) => error !== null)) process.exitCode = 1;
+  const stored = warmed.filter(({ error }) => error === null);
+  if (stored.length < warmed.length) process.exitCode = stored.length === 0 ? 1 : 3;
 }
 
 async function warmOne(
