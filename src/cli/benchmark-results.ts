@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { makeDirectory, replaceFile } from '../lib/atomic-file.ts';
+import { whyUnreadable } from '../lib/config-error.ts';
 import { readTextFile } from '../lib/regular-file.ts';
 import { UserError } from './user-error.ts';
 
@@ -50,7 +51,7 @@ export async function readResults(data: string): Promise<readonly BenchmarkResul
     text = await readTextFile(path);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw new UserError(`${path}: ${whyUnreadable(cause)}`, { cause });
   }
   try {
     return v.parse(File, JSON.parse(text)).results;

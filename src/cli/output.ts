@@ -1,5 +1,6 @@
 import { chmodSync, fstatSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { whyUnwritable } from '../lib/config-error.ts';
 import { resolveBelow } from '../lib/link-path.ts';
 import { endQuietlyWithReader, UserError } from './user-error.ts';
 
@@ -113,7 +114,7 @@ export function fileOutput(path: string): Output {
         if (isStream) writeFileSync(path, text);
         else replaceAnswer(resolveBelow('/', resolve(path)), answer);
       } catch (cause) {
-        throw new UserError(`cannot write ${path}: ${(cause as Error).message}`, {
+        throw new UserError(`cannot write ${path}: ${whyUnwritable(cause)}`, {
           cause,
           nextStep: 'Name a file in a directory that exists and that this user may write.',
         });

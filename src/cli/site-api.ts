@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { whyUnreadable } from '../lib/config-error.ts';
 import { readTextFile } from '../lib/regular-file.ts';
 import { PROBLEM } from '../site/api/resources.ts';
 import { API_PATH } from '../site/api/routes.ts';
@@ -22,7 +23,10 @@ async function passwordFor(what: string, { passwordFile: file }: SiteFlags): Pro
     });
   }
   const text = await readTextFile(file).catch((cause: Error) => {
-    throw new UserError(`--password-file: ${cause.message}`, { cause });
+    throw new UserError(`--password-file ${file}: ${whyUnreadable(cause)}`, {
+      cause,
+      nextStep: 'Name a file that contains only the password, or - for stdin.',
+    });
   });
   return text.replace(/\r?\n$/, '');
 }

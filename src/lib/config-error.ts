@@ -124,3 +124,19 @@ export function whyUnreadable(error: unknown, what: 'file' | 'folder' = 'file'):
   const { code = '', message } = error as NodeJS.ErrnoException;
   return code === 'ENOENT' ? `there is no such ${what}` : (TROUBLES[code] ?? message);
 }
+
+const WRITE_TROUBLES: Readonly<Record<string, string>> = {
+  ...TROUBLES,
+  EACCES: 'this user may not write there',
+  EPERM: 'this user may not write there',
+  ENOENT: 'there is no such folder',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+};
+
+/** Says why a file cannot be written. */
+export function whyUnwritable(error: unknown): string {
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  return WRITE_TROUBLES[code] ?? message;
+}

@@ -194,29 +194,31 @@ function forEachRuntime(
   { root, dryRun }: Pick<SetupOptions, 'root' | 'dryRun'>,
   work: (runtime: RuntimeSetup, files: ConfigFiles) => Promise<Omit<RuntimeOutcome, 'runtime'>>,
 ): Promise<readonly RuntimeOutcome[]> {
-  const workOnAll = () => workInTurn(runtimes, root, work);
+  const workOnAll = () => workInTurn(runtimes, root, dryRun ? 'read' : 'change', work);
   if (dryRun) return workOnAll();
   return withSetupLock(root, workOnAll).catch((error: unknown) =>
-    runtimes.map(({ name }) => ({ runtime: name, ...failed(error) })),
+    runtimes.map(({ name }) => ({ runtime: name, ...failed(error, 'change') })),
   );
 }
 
 /** Returns the outcome of a runtime that setup left as it is. */
-function failed(error: unknown): Omit<RuntimeOutcome, 'runtime'> {
+function failed(error: unknown, verb: 'read' | 'change'): Omit<RuntimeOutcome, 'runtime'> {
   const { code = '', message, path } = error as NodeJS.ErrnoException;
   const mayNot = ['EACCES', 'EPERM'].includes(code) && path !== undefined;
-  const why = mayNot ? `this user may not change ${path}: run it as root (sudo)` : message;
+  // Not the path itself: it may be that of the lock, or of a new file that replaces another.
+  const why = mayNot ? `this user may not ${verb} files in ${dirname(path)}: run it as root (sudo)` : message;
   return { changes: [], warnings: [], reload: undefined, error: why };
 }
 
 async function workInTurn(
   runtimes: readonly RuntimeSetup[],
   root: string,
+  verb: 'read' | 'change',
   work: (runtime: RuntimeSetup, files: ConfigFiles) => Promise<Omit<RuntimeOutcome, 'runtime'>>,
 ): Promise<readonly RuntimeOutcome[]> {
   const outcomes: RuntimeOutcome[] = [];
   for (const runtime of runtimes) {
-    const outcome = await work(runtime, configFilesAt(root)).catch(failed);
+    const outcome = await work(runtime, configFilesAt(root)).catch((error) => failed(error, verb));
     outcomes.push({ runtime: runtime.name, ...outcome });
   }
   return outcomes;

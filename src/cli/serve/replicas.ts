@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import * as v from 'valibot';
+import { whyUnreadable } from '../../lib/config-error.ts';
 import type { Log } from '../../lib/log.ts';
 import { readTextFile } from '../../lib/regular-file.ts';
 import type { SharedState } from '../../lib/shared-state.ts';
@@ -30,10 +31,9 @@ async function readSecretFile(path: string, flag: string): Promise<string> {
   try {
     return (await readTextFile(path)).replace(/\r?\n$/, '');
   } catch (cause) {
-    throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, {
+    throw new UserError(`${flag} ${path}: ${whyUnreadable(cause)}`, {
       cause,
       nextStep: `Pass ${flag} a file that this user can read.`,
-      exitStatus: 2,
     });
   }
 }

@@ -1,5 +1,6 @@
 import { dirname } from 'node:path';
 import { makeDirectory } from '../../../lib/atomic-file.ts';
+import { whyUnwritable } from '../../../lib/config-error.ts';
 import { writeConfigFile } from '../../../lib/config-file.ts';
 import { readSource } from '../../../lib/config-source.ts';
 import { readTextFile } from '../../../lib/regular-file.ts';
@@ -34,9 +35,9 @@ async function readOrEmpty(path: string): Promise<string> {
 }
 
 function unwritable(path: string, cause: unknown): UserError {
-  return new UserError(`cannot change ${path}: ${(cause as Error).message}`, {
+  return new UserError(`cannot change ${path}: ${whyUnwritable(cause)}`, {
     cause,
-    nextStep: 'Run it as root (sudo), or name a file of your own with --config FILE.',
+    nextStep: 'Run it as root (sudo), or name a file with --config FILE.',
   });
 }
 

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { deriveProfile } from '../../../host/profile.ts';
+import { whyUnwritable } from '../../../lib/config-error.ts';
 import { type Reads, recordReads, writeCapture, writeMacCapture } from '../../../probe/capture.ts';
 import { probeHost } from '../../../probe/host.ts';
 import { UserError } from '../../user-error.ts';
@@ -57,7 +58,7 @@ async function written(directory: string, write: () => Promise<number>): Promise
         exitStatus: 2,
       });
     }
-    throw new UserError(`cannot write the capture to ${directory}: ${(cause as Error).message}`, {
+    throw new UserError(`cannot write the capture to ${directory}: ${whyUnwritable(cause)}`, {
       cause,
       nextStep: 'Name a new directory in a folder that you may write to.',
     });

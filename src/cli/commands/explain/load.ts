@@ -1,4 +1,5 @@
 import type { HostPlatform } from '../../../host/profile.ts';
+import { whyUnreadable } from '../../../lib/config-error.ts';
 import { readRegularFile } from '../../../lib/regular-file.ts';
 import { DerivedSearch } from '../../../mirror/derived-search.ts';
 import {
@@ -26,7 +27,7 @@ import { readRules } from '../../settings/rules.ts';
 import type { ResolvedSettings, Setting } from '../../settings/setting.ts';
 import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
 import { TextList } from '../../settings/values.ts';
-import { UserError } from '../../user-error.ts';
+import { type ExitStatus, UserError } from '../../user-error.ts';
 
 /** The settings of `serve`, for several hosts. */
 export const EXPLAIN_SETTINGS = {
@@ -75,8 +76,13 @@ export interface ExplainSubject {
   readonly measured?: readonly BenchmarkResult[];
 }
 
-/** Parses the answer of a registry, or the content of a file. */
-function sourceOf(bytes: Buffer, mediaType: string | undefined, name: string): SourceDocument {
+/** Parses the answer of a registry, or the content of a file. @throws {UserError} with this status */
+function sourceOf(
+  bytes: Buffer,
+  mediaType: string | undefined,
+  name: string,
+  exitStatus: ExitStatus = 1,
+): SourceDocument {
   try {
     return { document: parseManifestDocument(bytes, mediaType), bytes, digest: digestOf(bytes) };
   } catch (cause) {
@@ -84,6 +90,7 @@ function sourceOf(bytes: Buffer, mediaType: string | undefined, name: string): S
     throw new UserError(`${name}: ${cause.message}`, {
       cause,
       nextStep: 'An image index in JSON is expected, as a registry sends it.',
+      exitStatus,
     });
   }
 }
@@ -93,7 +100,7 @@ async function readDocument(path: string): Promise<SourceDocument> {
   try {
     bytes = await readRegularFile(path);
   } catch (cause) {
-    throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, {
+    throw new UserError(`--manifest ${path}: ${whyUnreadable(cause)}`, {
       cause,
       nextStep:
         'Name a file that holds an image index, as metahub inspect --raw or skopeo inspect --raw prints it.',
@@ -102,7 +109,7 @@ async function readDocument(path: string): Promise<SourceDocument> {
   if (bytes.length > MANIFEST_MAX_BYTES) {
     throw new UserError(`${path} is larger than any manifest (4 MiB)`, { exitStatus: 2 });
   }
-  return sourceOf(bytes, undefined, path);
+  return sourceOf(bytes, undefined, path, 2);
 }
 
 /** Reads demands that the registry stores outside the index, for entries of any of these platforms. */

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
+import { whyUnwritable } from '../../../lib/config-error.ts';
 import { repeated } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
 import type { SiteAddress } from '../../site-client.ts';
@@ -139,7 +140,7 @@ async function logIn(runtime: RuntimeName, login: RuntimeLogin, { authFile }: Fl
     await storeLogin(authFile, login);
     return { kind: 'done' };
   } catch (error) {
-    return { kind: 'failed', why: `${authFile}: ${(error as Error).message}` };
+    return { kind: 'failed', why: `${authFile}: ${whyUnwritable(error)}` };
   }
 }
 
