@@ -8,7 +8,10 @@ function fileIn(data: string): string {
   return join(data, 'gaps.json');
 }
 
-/** Reads the gaps; none when the file is missing. @throws {Error} when it is unreadable, or has another format */
+/**
+ * Reads the gaps; none when the file is missing, because a mirror without gaps writes none.
+ * @throws {Error} when the file is unreadable, or has another format
+ */
 export async function readGaps(data: string): Promise<readonly Gap[]> {
   let text: string;
   try {

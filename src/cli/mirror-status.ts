@@ -150,6 +150,11 @@ export async function fetchDocument<Schema extends v.GenericSchema>(
     const { success, output } = v.safeParse(schema, parseJson(answer.text));
     if (success) return output;
   }
+  if (answer.status === 401) {
+    throw new UserError(`${url} is a site, which shows ${path} only to accounts`, {
+      nextStep: `Name the site and an account: --site ${url} --user ACCOUNT.`,
+    });
+  }
   throw new UserError(`what answers at ${url} is not a MetaHub that shows ${path} (HTTP ${answer.status})`, {
     nextStep: 'Name the mirror with --mirror URL, by an address or a name that it knows (--name).',
   });

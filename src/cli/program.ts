@@ -22,7 +22,7 @@ const SUMMARIES = {
   catalog: 'manage images that publishers tag by hardware: list, enable, test',
   push: 'assemble a list of images with features, and push it',
   inspect: 'print what an image name refers to: entries, features, annotations, layers',
-  config: 'show the settings and where they come from',
+  config: 'show the settings and where they come from, and check files',
   bench: 'measure which entry of an image is fastest on this host',
   gaps: 'list missing builds of images, and print a build matrix',
   warm: 'fetch images before they are needed',

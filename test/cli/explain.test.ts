@@ -304,7 +304,7 @@ describe('metahub explain prints one line and the next step', () => {
     [
       'a file that is not there',
       ['--manifest', '/nowhere.json'],
-      /^metahub: cannot read \/nowhere\.json.*\n {2}.* skopeo inspect --raw/,
+      /^metahub: --manifest \/nowhere\.json: there is no such file\n {2}.* skopeo inspect --raw/,
     ],
     ['an unknown feature', ['--manifest', '/dev/null', '--set', '¡!'], /^metahub: .*\n/],
     ['a policy that is none', ['--match', 'some', 'alpine'], /^metahub: --match: .*\n/],
@@ -316,10 +316,21 @@ describe('metahub explain prints one line and the next step', () => {
     expect(status).toBeGreaterThan(0);
   });
 
+  test.each([
+    ['--requires', '--digest'],
+    ['--requires', '--fleet'],
+    ['--digest', '--fleet'],
+    ['--digest', '--json'],
+  ])('for %s beside %s', async (...words) => {
+    const { stderr, status } = await runCli('explain', 'alpine', ...words);
+    expect(stderr).toContain('cannot be used with option');
+    expect(status).toBe(2);
+  });
+
   test('for a file that is not an index', async () => {
     const folder = writeTree({ 'it.json': '{"schemaVersion": 2, "manifests": [], "layers": []}' });
     const { stderr, status } = await runCli('explain', '--manifest', join(folder, 'it.json'));
     expect(stderr).toMatch(/the manifest is both an image and an index: refused\n {2}An image index in JSON/);
-    expect(status).toBe(1);
+    expect(status).toBe(2);
   });
 });

@@ -318,6 +318,7 @@ describe('metahub gaps', () => {
     [['--format', 'xml'], "argument 'xml' is invalid. Allowed choices are text, json,", 2],
     [['--format', 'manifest'], '--format manifest is about one image', 2],
     [['--offline', '--site', 'hub.example'], '--offline reads the data of this machine', 2],
+    [['--offline', '--data', '/nowhere'], 'there is no directory /nowhere', 1],
     [['--mirror', 'http://127.0.0.1:1'], 'no mirror answers at http://127.0.0.1:1', 1],
   ])('fails with %j', async (words, message, expected) => {
     const { stderr, status } = await runCli('gaps', ...words);
@@ -383,6 +384,13 @@ describe('metahub gaps --site', () => {
     const { stderr, status } = await runCli('gaps', '--site', '127.0.0.1:1');
     expect(stderr).toContain('--user ACCOUNT, or METAHUB_SITE_ACCOUNT');
     expect(status).toBe(2);
+  });
+
+  test('says which options ask a site that the mirror of this host is', async () => {
+    const { url } = await serveSite({ 'qnib.yaml': 'user: qnib\n' });
+    const { stderr, status } = await runCli('gaps', '--mirror', url);
+    expect(stderr).toContain(`--site ${url} --user ACCOUNT`);
+    expect(status).toBe(1);
   });
 
   test('takes the account from METAHUB_SITE_ACCOUNT, and says how to pass the password without a terminal', async () => {

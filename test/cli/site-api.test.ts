@@ -139,6 +139,26 @@ describe('metahub machine enrol and metahub token --site', () => {
     expect((await run(['token', 'list'])).stdout).toMatch(/^no tokens in http/);
   });
 
+  test.each([
+    ['--user', ['token', 'list', '--user', 'root']],
+    ['--user', ['machine', 'list', '--user', 'root', '--password-file', '/x']],
+    ['--password-file', ['group', 'list', '--password-file', '/x']],
+    ['--user', ['explain', 'alpine', '--user', 'root']],
+    ['--user', ['gaps', '--user', 'root']],
+  ])('refuse %s without --site: %j', async (option, words) => {
+    const { stdout, stderr, status } = await runCli(...words);
+    expect(stderr).toBe(`metahub: ${option} works only with --site\n  Add --site URL, or leave it out.\n`);
+    expect({ stdout, status }).toEqual({ stdout: '', status: 2 });
+  });
+
+  test('says which password file cannot be read', async () => {
+    const { url } = await remote();
+    const words = ['--site', url, '--user', 'root', '--password-file', '/nowhere'];
+    const { stderr, status } = await runCli('token', 'list', ...words);
+    expect(stderr).toContain('--password-file /nowhere: there is no such file');
+    expect(status).toBe(1);
+  });
+
   test('are for administrators: an account that manages its own machines makes neither', async () => {
     const { url, machines, folder } = await remote();
     const file = join(folder, 'own');

@@ -54,6 +54,13 @@ describe('metahub machine', () => {
     expect(json.stdout).not.toContain('scrypt');
   });
 
+  test('lists an account that may pull nothing', async () => {
+    const { machine } = await commanding({
+      'qnib.yaml': `user: qnib\npassword: "${await hashed('a')}"\nrepositories: []\n`,
+    });
+    expect((await machine(['list'])).stdout).toBe('LOGIN  MACHINE  MAY PULL\nqnib   puller   -\n');
+  });
+
   test('changes a password and removes a type without losing comments', async () => {
     const { machine, file } = await commanding({
       'lab.yml': `# The lab's\nuser: qnib # since 2019\npassword: "${await hashed('a')}"\ntypes:\n  - name: type1\n`,

@@ -3,9 +3,8 @@ import type { Answer } from '../../../selection/answer.ts';
 import { helpText } from '../../help-text.ts';
 import { wantsColour } from '../../output.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
-import { SITE_OPTIONS } from '../../site-options.ts';
 import { UserError } from '../../user-error.ts';
-import { machinesOption } from '../machine/admin.ts';
+import { machinesOption, withSiteOptions } from '../machine/admin.ts';
 import type { FleetFlags } from './fleet.ts';
 import { EXPLAIN_SETTINGS, type ExplainFlags } from './load.ts';
 import type { Explanation } from './run.ts';
@@ -33,12 +32,20 @@ const EXAMPLES = helpText(
 export function configure(command: Command): void {
   command.argument('[image]', 'an image name as in docker pull: alpine, ghcr.io/a/b:v1');
   addSettings(command, EXPLAIN_SETTINGS);
-  for (const [words, help] of SITE_OPTIONS) command.option(words, help);
+  withSiteOptions(command);
   command
     .option('--manifest <file>', 'read the index from this file instead of a registry')
-    .option('--requires', 'print the minimum hardware that runs the image')
+    .addOption(
+      command
+        .createOption('--requires', 'print the minimum hardware that runs the image')
+        .conflicts(['digest', 'fleet']),
+    )
     .option('--read-config', 'also read NVIDIA_REQUIRE_* in the configuration of each entry’s image')
-    .option('--digest', 'print only the digest at the registry, which every host can pull')
+    .addOption(
+      command
+        .createOption('--digest', 'print only the digest at the registry, which every host can pull')
+        .conflicts(['fleet', 'json']),
+    )
     .option(
       '--fleet',
       'show which machines of a site run which entry: its machine types, and the hosts that pulled recently',

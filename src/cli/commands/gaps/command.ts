@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { formatReference } from '../../../oci/reference.ts';
 import { GAPS_PATH } from '../../../server/pages.ts';
@@ -133,6 +134,9 @@ async function recordedGaps(url: string, data: string, offline: boolean) {
     return (await fetchDocument(url, GAPS_PATH, GAPS)).gaps;
   }
   const { readGaps } = await import('../../gap-file.ts');
+  if (!existsSync(data)) {
+    throw new UserError(`there is no directory ${data}`, { nextStep: 'Name the mirror’s --data directory.' });
+  }
   try {
     return await readGaps(data);
   } catch (cause) {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { ConfigError } from '../../../lib/config-error.ts';
+import { ConfigError, whyUnwritable } from '../../../lib/config-error.ts';
 import type { MachineAdmin } from '../../../site/machine-admin.ts';
 import { SITE_OPTIONS } from '../../site-options.ts';
 import { UserError } from '../../user-error.ts';
@@ -24,9 +24,19 @@ export function machineSubcommands<Name extends string>(
       .exitOverride();
 }
 
-/** Adds the options that name a remote site. */
+/** Adds the options that name a remote site. The others of them mean nothing without `--site`. */
 export function withSiteOptions(subcommand: Command): Command {
-  return SITE_OPTIONS.reduce((known, [flags, help]) => known.option(flags, help), subcommand);
+  return SITE_OPTIONS.reduce((known, [flags, help]) => known.option(flags, help), subcommand).hook(
+    'preAction',
+    (called) => {
+      const { site, user, passwordFile } = called.opts();
+      if (site !== undefined || (user === undefined && passwordFile === undefined)) return;
+      throw new UserError(`${user === undefined ? '--password-file' : '--user'} works only with --site`, {
+        nextStep: 'Add --site URL, or leave it out.',
+        exitStatus: 2,
+      });
+    },
+  );
 }
 
 const FOR_OTHERS = 'Run it as root, or name another folder with --machines.';
@@ -43,8 +53,9 @@ export async function withAdmin<T>(folder: string, work: (admin: MachineAdmin) =
       const unchanged = `Nothing was changed. The accounts are the files of ${folder}.`;
       throw error.with({ nextStep: error.code === 'read-only' ? FOR_OTHERS : (error.nextStep ?? unchanged) });
     }
-    const { code, message } = error as NodeJS.ErrnoException;
+    const { code, path = folder } = error as NodeJS.ErrnoException;
     if (code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM') throw error;
-    throw new UserError(message, { cause: error, nextStep: FOR_OTHERS });
+    const why = code === 'EROFS' ? whyUnwritable(error) : 'this user may not use it';
+    throw new UserError(`${path}: ${why}`, { cause: error, nextStep: FOR_OTHERS });
   }
 }

@@ -133,14 +133,14 @@ async function list(flags: Flags & { readonly json?: boolean }): Promise<void> {
           [
             user,
             managesMachines ? `${roleOf(account)}, manages machine types` : roleOf(account),
-            repositories.join(' '),
+            repositories.join(' ') || '-',
           ],
         ]
       : []),
     ...types.map(({ login, features }) => [
       login,
       features.join(' ') || 'no features',
-      repositories.join(' '),
+      repositories.join(' ') || '-',
     ]),
   ]);
   if (rows.length === 0) {

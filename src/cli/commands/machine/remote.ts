@@ -54,11 +54,11 @@ export async function listRemote(flags: SiteFlags & { readonly json?: boolean })
   }
   const rows = accounts.flatMap(({ user, role, hasPassword, managesMachines, repositories }) => {
     const what = managesMachines ? `${role ?? 'account'}, manages machine types` : (role ?? 'account');
-    const own = hasPassword ? [[user, what, repositories.join(' ')]] : [];
+    const own = hasPassword ? [[user, what, repositories.join(' ') || '-']] : [];
     const others = typesOf(user).map(({ login, features }) => [
       login,
       features.join(' ') || 'no features',
-      repositories.join(' '),
+      repositories.join(' ') || '-',
     ]);
     return [...own, ...others];
   });
