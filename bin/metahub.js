@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Runs a bundle with the code cache that the build has left beside it: compiling the bundle takes longer than most
-// commands do. V8 refuses a cache of another version of itself, and the bundle is then compiled as usual.
+// commands do. Its name has the version of Node.js: V8 refuses a cache of another version of itself, but not one of a Node.js
+// that has changed the same V8, with which it crashes. Without a cache the bundle is compiled as usual.
 // In words that Node.js 8 reads: one that is older than MetaHub runs on must be able to say so, before anything else.
 // CommonJS (package.json beside this file), and one file: each more would take half a millisecond of every start.
 /** The lowest supported version of each line: `engines` of package.json. zlib.crc32 is in no older one. */
@@ -50,6 +51,11 @@ function readBetween(head, path, tail) {
   }
 }
 
+/** The path of a bundle's code cache. */
+function cacheOf(name) {
+  return `${PROGRAM}/${name}.${process.version}.cache`;
+}
+
 function readIfPresent(path) {
   try {
     return readBetween('', path, '');
@@ -70,7 +76,7 @@ function load(name) {
 
 function loadBundle(name) {
   const filename = `${PROGRAM}/${name}.js`;
-  const cachedData = readIfPresent(`${PROGRAM}/${name}.cache`);
+  const cachedData = readIfPresent(cacheOf(name));
   // Node.js maps stack traces to the sources only of what it has loaded itself.
   if (cachedData === undefined || process.sourceMapsEnabled) return { exports: require(filename) };
   return loadWith(filename, cachedData);
@@ -130,7 +136,7 @@ async function run(words) {
   await load(words[0] === 'serve' ? 'serve' : 'main').exports.main(process.argv);
 }
 
-module.exports = { isSupported, load, loadWith, PROGRAM };
+module.exports = { cacheOf, isSupported, load, loadWith, PROGRAM };
 
 // The build and the tests require this file for its functions.
 if (require.main === module) run(process.argv.slice(2));

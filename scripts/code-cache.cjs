@@ -6,11 +6,11 @@ const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 
 const [name, root = join(__dirname, '..')] = process.argv.slice(2);
-const { loadWith, PROGRAM } = require(join(root, 'bin/metahub.js'));
+const { cacheOf, loadWith, PROGRAM } = require(join(root, 'bin/metahub.js'));
 const { exports: program, script } = loadWith(join(PROGRAM, `${name}.js`), undefined);
 
 function keepCache() {
-  writeFileSync(join(PROGRAM, `${name}.cache`), script.createCachedData());
+  writeFileSync(cacheOf(name), script.createCachedData());
 }
 
 /**

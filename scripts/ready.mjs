@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -28,7 +28,7 @@ function run(what, command, args) {
   process.exit(1);
 }
 
-createRequire(import.meta.url)('../bin/metahub.js'); // which ends the process on a Node.js that is too old
+const { cacheOf } = createRequire(import.meta.url)('../bin/metahub.js'); // which ends the process on a Node.js that is too old
 if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) {
   run('installing packages (once)', 'npm', [
     'ci',
@@ -41,6 +41,6 @@ if (modified('node_modules/.package-lock.json') < modified('package-lock.json'))
 const sources = ['package.json', 'bin/metahub.js', 'scripts/bundle.mjs', 'scripts/code-cache.cjs'].map(
   modified,
 );
-if (modified('dist/program/yaml.cache') < Math.max(newestBelow('src'), ...sources)) {
+if (modified(relative(root, cacheOf('yaml'))) < Math.max(newestBelow('src'), ...sources)) {
   run('building (once)', 'npm', ['run', '--silent', 'build']);
 }

@@ -12,7 +12,7 @@ function load(name) {
   const filename = `/${key}.js`;
   const source = globalThis.metahubAssets.text(`${key}.js`);
   const wrapped = `(function (exports, require, module, __filename, __dirname) {${source}\n})`;
-  const cacheKey = `${key}.cache`;
+  const cacheKey = `${key}.${process.version}.cache`;
   const cachedData = metahubAssets.keys.includes(cacheKey) ? Buffer.from(getRawAsset(cacheKey)) : undefined;
   const script = new Script(wrapped, { filename, cachedData });
   const module = { exports: {} };
