@@ -234,6 +234,13 @@ describe('the layout of src', () => {
     expect(sources.filter(({ text }) => unbounded.test(text)).map(({ file }) => file)).toEqual([]);
   });
 
+  test('headers of others are not read by properties of Node.js that throw for one of the name __proto__', () => {
+    const throwing = /\b(?:headers|trailers)Distinct\b/;
+    expect(throwing.test('message.headersDistinct')).toBe(true);
+    const readers = sources.filter(({ text }) => throwing.test(text.replaceAll(COMMENTS, '')));
+    expect(readers.map(({ file }) => file)).toEqual([]);
+  });
+
   test('lib is free of domain words', () => {
     const lib = sources.filter(({ room }) => room === 'lib');
     expect(lib.length).toBeGreaterThan(5);

@@ -41,6 +41,30 @@ describe('CVE-2026-1525: a response with two lengths, where two parsers could di
   });
 });
 
+describe('CVE-2026-21710: a response with a header called __proto__', () => {
+  const answering = async (body: string | Buffer, type: string) => {
+    const headers = ['__proto__: x', '__proto__: y', 'constructor: z', `content-type: ${type}`];
+    const head = ['HTTP/1.1 200 OK', ...headers, `content-length: ${body.length}`, '', ''].join('\r\n');
+    const server = closing(
+      await startRawServer((socket) => {
+        socket.write(head);
+        socket.write(body);
+      }),
+    );
+    return upstreamTo(upstreamAt(server.url));
+  };
+
+  test('is a manifest like any other', async () => {
+    const upstream = await answering(INDEX, MEDIA_TYPE.ociIndex);
+    expect(String((await upstream.manifest(app, tagged('v1'))).bytes)).toBe(INDEX);
+  });
+
+  test('is a blob like any other', async () => {
+    const upstream = await answering(BLOB, MEDIA_TYPE.octets);
+    expect(await readBlob(await upstream.blob(app, digestOf(BLOB)))).toEqual(BLOB);
+  });
+});
+
 describe('CVE-2026-1527: input from outside never becomes another header or another request', () => {
   const EVIL = 'x\r\nx-evil: 1\r\n\r\nGET /evil HTTP/1.1\r\nhost: x';
 

@@ -85,6 +85,21 @@ export function flatten(
   return headers;
 }
 
+/**
+ * The values of each header, by its name in lower case. `headersDistinct` throws for the name `__proto__` before Node.js
+ * 20.20.2, 22.22.2 and 24.14.1 (CVE-2026-21710).
+ * @param raw names and values in turn
+ */
+function distinctHeaders(raw: readonly string[]): Readonly<Record<string, readonly string[]>> {
+  const headers: Record<string, string[]> = Object.create(null);
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = (raw[at] ?? '').toLowerCase();
+    headers[name] ??= [];
+    headers[name].push(raw[at + 1] ?? '');
+  }
+  return headers;
+}
+
 /** How a request is sent: to the host itself, or in absolute form to an HTTP proxy. */
 interface Route {
   readonly to: DialTarget;
@@ -203,7 +218,7 @@ function exchange(agent: Agent, outgoing: Outgoing, route: Route, timeouts: Time
       message.once('close', settle);
       resolve({
         status: message.statusCode ?? 0,
-        headers: flatten(message.headersDistinct),
+        headers: flatten(distinctHeaders(message.rawHeaders)),
         url,
         target,
         body: flow,
