@@ -221,6 +221,13 @@ describe('the layout of src', () => {
     ]);
   });
 
+  test('what loopback is is decided in one place', () => {
+    const deciding = /127\\\.|['"]::1['"]|\\\[::1|startsWith\(['"]127/;
+    expect(sources.filter(({ text }) => deciding.test(text)).map(({ file }) => file)).toEqual([
+      'lib/address.ts',
+    ]);
+  });
+
   test('YAML is read within bounds alone', () => {
     const importers = sources.filter(({ imports }) =>
       imports.some(({ specifier, typeOnly }) => specifier === 'yaml' && !typeOnly),

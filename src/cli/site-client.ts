@@ -1,4 +1,4 @@
-import { containsLogin } from '../lib/address.ts';
+import { containsLogin, isLoopback } from '../lib/address.ts';
 import { MACHINES_PATH, type MachineList, readMachineList } from '../site/machine-list.ts';
 import { basicAuthorization } from '../upstream/auth/credentials.ts';
 import { fromNetworkError } from '../upstream/errors.ts';
@@ -17,14 +17,22 @@ export interface SiteAddress {
 const LIST_MAX_BYTES = 4 * 1024 * 1024;
 const TIMEOUT_MS = 10_000;
 
+function parsedUrl(text: string): URL | undefined {
+  return URL.canParse(text) ? new URL(text) : undefined;
+}
+
+/** The URL of a site that is named without a scheme. */
+function siteNamed(text: string): URL | undefined {
+  const local = parsedUrl(`http://${text}`);
+  return local !== undefined && isLoopback(local.hostname) ? local : parsedUrl(`https://${text}`);
+}
+
 /**
  * Parses the name of a site: `hub.example.org`, `127.0.0.1:5080` (loopback uses plain HTTP), or a URL.
  * @throws {UserError} status 2
  */
 export function readSiteAddress(text: string): SiteAddress {
-  const isLoopback = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/.test(text);
-  const written = /^https?:\/\//.test(text) ? text : `${isLoopback ? 'http' : 'https'}://${text}`;
-  const url = URL.canParse(written) ? new URL(written) : undefined;
+  const url = /^https?:\/\//.test(text) ? parsedUrl(text) : siteNamed(text);
   if (url === undefined || containsLogin(url) || url.pathname !== '/' || url.search !== '') {
     throw new UserError(`“${text}” is not a site`, {
       nextStep: 'Write HOST[:PORT] or https://HOST[:PORT].',

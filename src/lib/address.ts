@@ -1,10 +1,5 @@
 import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
 
-/** True for a name or address (without brackets) of this machine's loopback, so that no traffic leaves the machine. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
-}
-
 /**
  * IPv4 address blocks that are not public, as `ADDRESS/PREFIX`. Link-local contains the clouds' metadata services
  * (169.254.169.254). Alibaba's is 100.100.100.200, in the shared range; Azure's WireServer (168.63.129.16) has an
@@ -75,6 +70,23 @@ function blockListOf(
     list.addSubnet(address, bits, family);
   }
   return list;
+}
+
+/** Also in the form that a dual-stack socket and a URL give an IPv4 address. */
+const LOOPBACK_IPV6 = ['::1/128', '::ffff:127.0.0.0/104'];
+let loopbackIpv6: BlockList | undefined;
+
+/**
+ * True for an address or the name of this machine's loopback, so that no traffic leaves the machine. Accepts the
+ * host of a URL too, in which an IPv6 address has brackets.
+ */
+export function isLoopback(host: string): boolean {
+  if (isIPv4(host)) return host.startsWith('127.');
+  const name = host.replace(/^\[(.*)\]$/, '$1');
+  if (!isIPv6(name)) return host.toLowerCase() === 'localhost';
+  if (name.includes('%')) return false;
+  loopbackIpv6 ??= blockListOf(LOOPBACK_IPV6);
+  return loopbackIpv6.check(name, 'ipv6');
 }
 
 /** True when the address is in this subnet. False for another address family, and for a text that is not a subnet. */

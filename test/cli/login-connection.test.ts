@@ -24,6 +24,32 @@ test('metahub login trusts the authorities of NODE_EXTRA_CA_CERTS, as serve does
   expect(site.requests.map(({ headers }) => headers['authorization'])).toEqual([SHOWN]);
 });
 
+test.each([
+  ['hub.example.org', 'https://hub.example.org/', 'hub.example.org'],
+  ['hub.example.org:5000', 'https://hub.example.org:5000/', 'hub.example.org:5000'],
+  ['http://hub.example.org', 'http://hub.example.org/', 'hub.example.org'],
+  ['localhost:5080', 'http://localhost:5080/', 'localhost:5080'],
+  ['127.0.0.2', 'http://127.0.0.2/', '127.0.0.2'],
+  ['[::1]:5080', 'http://[::1]:5080/', '[::1]:5080'],
+  ['[0:0:0:0:0:0:0:1]:5080', 'http://[::1]:5080/', '[::1]:5080'],
+  ['127.example.org', 'https://127.example.org/', '127.example.org'],
+  ['localhost.example.org', 'https://localhost.example.org/', 'localhost.example.org'],
+])('the site %s is at %s, and runtimes know it as %s', (text, url, registry) => {
+  expect(readSiteAddress(text)).toEqual({ url: new URL(url), registry });
+});
+
+test.each([
+  '',
+  'hub/path',
+  'localhost/path',
+  'localhost?x',
+  'ann@localhost',
+  'localhost@evil.example',
+  '[::1',
+])('“%s” is not a site', (text) => {
+  expect(() => readSiteAddress(text)).toThrow(`“${text}” is not a site`);
+});
+
 test('metahub login reaches a site by the proxy of the environment', async () => {
   const internet = await startInternet({
     'hub.test': (_, response) => void response.end(JSON.stringify(LIST)),

@@ -17,13 +17,26 @@ import { startProxy } from '../support/proxy.ts';
 import { closing, repository, tagged, upstreamTo } from '../support/upstream.ts';
 
 describe('isLoopback()', () => {
-  test.each(['localhost', '127.0.0.1', '127.255.255.254', '::1'])('accepts %s', (host) => {
+  test.each([
+    ...['localhost', 'LocalHost', '127.0.0.1', '127.0.0.2', '127.255.255.254'],
+    ...['::1', '[::1]', '0:0:0:0:0:0:0:1', '::ffff:127.0.0.1', '::ffff:7f01:203', '[::ffff:7f00:1]'],
+  ])('accepts %s', (host) => {
     expect(isLoopback(host)).toBe(true);
   });
 
   test.each([
     ...['127.evil.example', '127.0.0.1.evil.example', 'evil127.0.0.1', '127.0.0', 'evillocalhost'],
-    ...['localhost.evil.example', '::', '::11', '128.0.0.1', '0.0.0.0', ''],
+    ...['localhost.evil.example', '::', '::11', '128.0.0.1', '0.0.0.0', '', '127.0.0.256', '127.1'],
+    ...[
+      '::ffff:128.0.0.1',
+      '::ffff:7eff:ffff',
+      '::7f00:1',
+      '::1%eth0',
+      '[127.0.0.1]',
+      '[localhost]',
+      '[::1',
+      '::1]',
+    ],
   ])('refuses %s', (host) => {
     expect(isLoopback(host)).toBe(false);
   });

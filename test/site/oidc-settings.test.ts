@@ -13,6 +13,9 @@ test.each([
   ['https://id.example.org/realms/lab/', true],
   ['http://127.0.0.1:8080', true],
   ['http://localhost', true],
+  ['http://127.0.0.2', true],
+  ['http://[::1]:8080/realms/lab', true],
+  ['http://[::2]', false],
   // Whoever is on the way could read the codes and change the keys.
   ['http://id.example.org', false],
   ['http://127.example.org', false],

@@ -361,6 +361,17 @@ describe('prepareGapWebhook()', () => {
     await open().close();
     expect(lines).toEqual([{ event: 'gap-webhook-in-clear', receiver: 'http://ci.example.org' }]);
   });
+
+  test.each(['http://127.0.0.2:1/', 'http://[::1]:1/', 'https://ci.example.org/'])(
+    'does not warn of %s',
+    async (url) => {
+      const events: string[] = [];
+      const log = (_level: string, event: string) => void events.push(event);
+      const gapWebhookSecret = await secretFile(newSecret());
+      await prepareGapWebhook(url, { gapWebhookSecret, siteUrl: undefined }, { ...parts(), log });
+      expect(events).toEqual([]);
+    },
+  );
 });
 
 describe('a mirror with a webhook', () => {
