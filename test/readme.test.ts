@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
@@ -96,6 +96,32 @@ describe('command lines and files in the documents', () => {
     }
   });
 });
+
+/** The anchors of a document: those of its headings, as GitHub makes them, and those that it sets itself. */
+function anchorsOf(text: string): ReadonlySet<string> {
+  const prose = text.replace(/^```[\s\S]*?^```/gm, '');
+  const headings = [...prose.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
+    title
+      .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+  return new Set([...headings, ...[...prose.matchAll(/<a id="([^"]+)"/g)].map(([, id = '']) => id)]);
+}
+
+test.each([...DOCUMENTS, 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md'])(
+  '%s links to headings that there are',
+  (file) => {
+    const text = readFileSync(`${ROOT}${file}`, 'utf8').replace(/`[^`\n]*`/g, '');
+    const links = [...text.matchAll(/\]\(((?!https?:)[^)#\s]*)#([^)\s]+)\)/g)];
+    const missing = links.filter(([, path = '', anchor = '']) => {
+      const target = path === '' ? `${ROOT}${file}` : join(dirname(`${ROOT}${file}`), path);
+      return !anchorsOf(readFileSync(target, 'utf8')).has(anchor);
+    });
+    expect(missing.map(([link]) => link)).toEqual([]);
+  },
+);
 
 test.each(DOCUMENTS)('%s names only tests that there are', (file) => {
   const named = [...readFileSync(`${ROOT}${file}`, 'utf8').matchAll(/`(test\/[a-z0-9/-]+)`/g)].map(
