@@ -16,24 +16,30 @@ import { type Mirror, openMirror } from './open-mirror.ts';
 import { needRestart } from './reload.ts';
 import { activatedSocket, type Notifier, warnOfOtherAddress } from './systemd.ts';
 
+const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '[::]']);
+/** The URL that `metahub setup` configures when nothing else is set. */
+const DEFAULT_URL = 'http://127.0.0.1:5080';
+
 /**
  * Formats the greeting of a mirror that has started: what this host is, where the mirror listens, and how to
- * configure dockerd.
+ * configure the runtimes.
  */
 export function greeting(profile: HostProfile, url: string, hosts: readonly string[]): string {
   const { platform, features } = profile;
-  const daemon = JSON.stringify({ 'registry-mirrors': [url] });
+  const { hostname: address, port, protocol } = new URL(url);
+  const reached = ANY_ADDRESS.has(address) ? `${protocol}//127.0.0.1:${port}` : url;
+  const other = reached === DEFAULT_URL ? '' : ` --mirror ${reached}`;
+  const daemon = JSON.stringify({ 'registry-mirrors': [reached] });
   return [
     `This host is ${formatPlatform(platform)}: ${features.slice(0, 8).join(' ')}`,
     `MetaHub mirrors ${hosts.join(', ')} on ${url}`,
     '',
-    `Point dockerd at it:  put ${daemon} into /etc/docker/daemon.json`,
-    '                      and run: systemctl reload docker',
+    `Point the runtimes at it:  sudo metahub setup all --reload${other}`,
+    `or dockerd by hand:        put ${daemon} into /etc/docker/daemon.json`,
+    '                           and run: systemctl reload docker',
     '',
   ].join('\n');
 }
-
-const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '[::]']);
 
 /** Formats the greeting of a site that has started: how machines log in. */
 export function siteGreeting(url: string, logins: number, thisMachine = hostname()): string {
