@@ -18,7 +18,7 @@ const examples = () =>
       ],
     ],
     '/etc/metahub/config.yaml can set everything above, and also policies by repository and certificates of upstreams.',
-    'On SIGHUP, MetaHub reloads the profile, the image lists and the policies. On SIGTERM, it finishes the running pulls and ends.',
+    'On SIGHUP, MetaHub reloads the profile, the image lists, the catalogue, the policies, the webhook, oidc and enrolment. On SIGTERM, it finishes the running pulls and ends.',
   );
 
 /** The data directory when the configuration file cannot be read: from the flag, the variable, or the default. */
