@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Access } from '../oci/registry.ts';
-import type { BestEffortWrites, DiskHealth, FreeSpaceFloor } from './disk.ts';
+import type { ArrivingContent, BestEffortWrites, DiskHealth, FreeSpaceFloor } from './disk.ts';
 import type { Eviction } from './eviction.ts';
 import { type BufferPool, copyFile, readSmallPart } from './file-io.ts';
 import type { Hasher } from './hasher.ts';
@@ -33,6 +33,7 @@ export interface BlobStoreOptions {
 
 /** How many bytes to evict on a full disk for a blob of unknown size. */
 const UNKNOWN_SIZE_BYTES = 1024 * 1024;
+const CHECK_EVERY_BYTES = 16 * 1024 * 1024;
 
 /** What an opened blob consists of. */
 interface BlobParts {
@@ -139,38 +140,59 @@ export class BlobStore {
   }
 
   async ingest(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Ingest> {
-    const { inventory, writes, maxBytes } = this.#options;
+    const { inventory, writes, maxBytes, floor } = this.#options;
     if (diskBytesOf(sizeBytes ?? 0) > maxBytes) return checkOnlyIngest(digest);
-    const release = inventory.reserve(sizeBytes ?? 0);
+    const unreserve = inventory.reserve(sizeBytes ?? 0);
+    const arrival = floor.begin(diskBytesOf(sizeBytes ?? UNKNOWN_SIZE_BYTES));
+    const release = () => {
+      unreserve();
+      floor.end(arrival);
+    };
     void inventory.makeRoom();
-    if (!(await this.#leavesFloor(diskBytesOf(sizeBytes ?? UNKNOWN_SIZE_BYTES)))) {
+    if (!(await this.#leavesFloor(arrival))) {
       release();
       return checkOnlyIngest(digest);
     }
     let opened: Ingest | undefined;
     await writes.attempt(sizeBytes ?? UNKNOWN_SIZE_BYTES, async () => {
-      opened = await this.#openIngest(digest, sizeBytes, provenance, release);
+      opened = await this.#openIngest(digest, sizeBytes, provenance, arrival, release);
     });
     if (opened) return opened;
     release();
     return checkOnlyIngest(digest);
   }
 
-  /** True when the disk stays above its free-space floor with that many more bytes, evicting if that helps. */
-  async #leavesFloor(sizeBytes: number): Promise<boolean> {
+  /** True when the disk stays above its free-space floor with the rest of this content, evicting if that helps. */
+  async #leavesFloor(arrival: ArrivingContent): Promise<boolean> {
     const { floor, inventory } = this.#options;
-    const shortageBytes = await floor.shortageFor(sizeBytes);
+    const shortageBytes = await floor.shortageUpTo(arrival);
     if (shortageBytes === 0) return true;
     await inventory.scan();
     if (inventory.heldBytes < shortageBytes) return false;
     await inventory.freeUp(shortageBytes);
-    return (await floor.shortageFor(sizeBytes)) === 0;
+    return (await floor.shortageUpTo(arrival)) === 0;
+  }
+
+  /** Looks at the disk again after every {@link CHECK_EVERY_BYTES}, because other programs fill it too. */
+  #watchFloor(arrival: ArrivingContent): (storedBytes: number) => true | Promise<boolean> {
+    const sizeBytes = arrival.leftBytes;
+    let checkedBytes = 0;
+    return (storedBytes) => {
+      arrival.leftBytes = Math.max(0, sizeBytes - storedBytes);
+      if (storedBytes - checkedBytes < CHECK_EVERY_BYTES) return true;
+      checkedBytes = storedBytes;
+      return this.#leavesFloor(arrival).then((mayGrow) => {
+        if (!mayGrow) this.#options.floor.end(arrival);
+        return mayGrow;
+      });
+    };
   }
 
   #openIngest(
     digest: Digest,
     sizeBytes: number | undefined,
     provenance: Provenance,
+    arrival: ArrivingContent,
     release: () => void,
   ): Promise<Ingest> {
     const { layout, records, files, inventory, pool, hasher, writes, trouble, maxBytes, visibility } =
@@ -184,6 +206,7 @@ export class BlobStore {
       incoming: layout.incoming,
       path: layout.blob(digest),
       pool,
+      mayGrow: this.#watchFloor(arrival),
       onRefused: (error) => writes.remedy(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
       onGivenUp: (error) => writes.refuse(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
       beforeCommit: async () => {

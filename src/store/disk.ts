@@ -41,6 +41,11 @@ export interface FreeSpaceFloorOptions {
   readonly read?: typeof readDiskSpace;
 }
 
+/** Content that is being written, and how much of it is still to come. */
+export interface ArrivingContent {
+  leftBytes: number;
+}
+
 /** The last bytes of a disk are left to other programs: even a small write fails before it uses them. */
 const LAST_BYTES = 16 * MIB;
 const LAST_SHARE = 1 / 100;
@@ -51,21 +56,52 @@ const LAST_SHARE = 1 / 100;
  */
 export class FreeSpaceFloor {
   readonly #options: FreeSpaceFloorOptions;
+  readonly #arrivals = new Set<ArrivingContent>();
   #isLow = false;
 
   constructor(options: FreeSpaceFloorOptions) {
     this.#options = options;
   }
 
+  /** Counts content of this size as about to be written, until {@link end}. */
+  begin(sizeBytes: number): ArrivingContent {
+    const arrival = { leftBytes: sizeBytes };
+    this.#arrivals.add(arrival);
+    return arrival;
+  }
+
+  end(arrival: ArrivingContent): void {
+    this.#arrivals.delete(arrival);
+  }
+
+  /**
+   * By how many bytes the disk falls below the floor when this arrival, and those that began before it, are
+   * complete; 0 when there is room. Of several that are too much together, the first ones are written.
+   */
+  shortageUpTo(arrival: ArrivingContent): Promise<number> {
+    return this.#shortage(() => {
+      let neededBytes = 0;
+      for (const each of this.#arrivals) {
+        neededBytes += each.leftBytes;
+        if (each === arrival) break;
+      }
+      return neededBytes;
+    });
+  }
+
   /** By how many bytes a write of this size would bring the disk below the floor; 0 when there is room. */
-  async shortageFor(sizeBytes: number): Promise<number> {
+  shortageFor(sizeBytes: number): Promise<number> {
+    return this.#shortage(() => sizeBytes);
+  }
+
+  async #shortage(neededBytes: () => number): Promise<number> {
     const { minFreeShare } = this.#options;
     if (minFreeShare === 0) return 0;
     const space = await this.#read();
     if (space === undefined) return 0;
     const floorBytes = space.totalBytes * minFreeShare;
     this.#note(space, floorBytes);
-    return Math.max(0, Math.ceil(floorBytes + sizeBytes - space.freeBytes));
+    return Math.max(0, Math.ceil(floorBytes + neededBytes() - space.freeBytes));
   }
 
   /** @throws {Error} ENOSPC when a small write would use the last bytes of the disk. */

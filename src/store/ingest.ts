@@ -28,6 +28,8 @@ export interface IngestOptions {
   readonly path: string;
   readonly pool: BufferPool;
   readonly hasher: Hasher;
+  /** Called before each write. False: nothing more may be stored. `true` costs no turn of the event loop. */
+  readonly mayGrow: (storedBytes: number) => true | Promise<boolean>;
   /** A write failed. Resolve with true when it should be tried once more. */
   readonly onRefused: (error: Error) => Promise<boolean>;
   /** The second write failed too. */
@@ -158,8 +160,10 @@ class GrowingFile implements Ingest {
   }
 
   async #tryToStore(chunks: readonly Buffer[]): Promise<boolean> {
-    const { maxBytes, onRefused, onGivenUp } = this.#options;
+    const { maxBytes, mayGrow, onRefused, onGivenUp } = this.#options;
     if (this.#isRefused || this.#storedBytes + sizeOf(chunks) > maxBytes) return false;
+    const may = mayGrow(this.#storedBytes);
+    if (may !== true && !(await may)) return false;
     try {
       await writeWhole(this.#fd, chunks, this.#storedBytes);
       return true;

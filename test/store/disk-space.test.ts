@@ -40,6 +40,17 @@ describe('FreeSpaceFloor', () => {
     },
   );
 
+  test('counts what is still to be written of content that began to arrive earlier', async () => {
+    const { floor, space } = floorOf({ totalBytes: 1000, freeBytes: 1000 }, 0.15);
+    const [first, second] = [floor.begin(500), floor.begin(400)];
+    expect([await floor.shortageUpTo(first), await floor.shortageUpTo(second)]).toEqual([0, 50]);
+    first.leftBytes = 100;
+    space.freeBytes = 600;
+    expect(await floor.shortageUpTo(second)).toBe(50);
+    floor.end(first);
+    expect(await floor.shortageUpTo(second)).toBe(0);
+  });
+
   test('reports once that the disk is full, and once that it has space again', async () => {
     const { floor, events, space } = floorOf({ totalBytes: 1000, freeBytes: 1000 }, 0.15);
     await floor.shortageFor(0);
@@ -143,6 +154,50 @@ describeWithDisk('a store on a small disk', () => {
     const kept = await store.blob(latest);
     expect(kept?.sizeBytes).toBe(8 * MIB);
     kept?.close();
+  });
+
+  test('of two blobs that arrive together and are too much together, the first is stored', async () => {
+    const { directory: disk } = mountDisk(64 * MIB);
+    const { store } = await storeAt(disk, { minFreeShare: 0.5 });
+    const blobs = [randomBytes(20 * MIB), randomBytes(20 * MIB)];
+    const arriving = await Promise.all(
+      blobs.map(async (bytes) => {
+        const digest = digestOf(bytes);
+        return { bytes, digest, ingest: await store.ingest(digest, bytes.length, provenance) };
+      }),
+    );
+    for (let at = 0; at < 20 * MIB; at += MIB) {
+      for (const { bytes, ingest } of arriving) await ingest.write(bytes.subarray(at, at + MIB));
+      expect((await readDiskSpace(disk))?.freeBytes).toBeGreaterThanOrEqual(32 * MIB);
+    }
+    const isStored = await Promise.all(
+      arriving.map(async ({ digest, ingest }) => {
+        expect(await ingest.verify()).toBe(true);
+        await ingest.commit();
+        await ingest.close();
+        const kept = await store.blob(digest);
+        kept?.close();
+        return kept !== undefined;
+      }),
+    );
+    expect(isStored).toEqual([true, false]);
+  });
+
+  test('a blob is not stored to its end when another program has taken the room for it', async () => {
+    const { directory: disk } = mountDisk(64 * MIB);
+    const { store } = await storeAt(disk, { minFreeShare: 0.5 });
+    const bytes = randomBytes(28 * MIB);
+    const ingest = await store.ingest(digestOf(bytes), bytes.length, provenance);
+    const stored: boolean[] = [];
+    for (let at = 0; at < bytes.length; at += MIB) {
+      if (at === 10 * MIB) await writeFile(join(disk, 'filler'), Buffer.alloc(8 * MIB));
+      stored.push(await ingest.write(bytes.subarray(at, at + MIB)));
+    }
+    expect(stored.indexOf(false)).toBe(16);
+    expect(await ingest.verify()).toBe(true);
+    await ingest.commit();
+    await ingest.close();
+    expect(await store.blob(digestOf(bytes))).toBeUndefined();
   });
 
   test('a blob that alone would exceed the free space is not stored, and nothing is evicted for it', async () => {

@@ -69,6 +69,7 @@ describe('verifying an ingest whose hashing thread fails', () => {
       matches: () => Promise.reject(failure),
     };
     const ingest = await openIngest({
+      mayGrow: () => true,
       ...{ digest: digestOf(right), sizeBytes: right.length, maxBytes, incoming },
       path: join(incoming, 'path'),
       pool: new BufferPool(),
