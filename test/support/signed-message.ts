@@ -62,6 +62,10 @@ export interface MessageParts {
   readonly unsignedAttributes?: readonly Uint8Array[];
   /** The number of signers. */
   readonly signers?: number;
+  /** Elements behind the last one of the message, of the signed data, and of the content's information. */
+  readonly afterMessage?: readonly Uint8Array[];
+  readonly afterSigners?: readonly Uint8Array[];
+  readonly afterContent?: readonly Uint8Array[];
 }
 
 /**
@@ -84,6 +88,7 @@ export function writeSignedMessage(parts: MessageParts = {}): Buffer {
   const encapsulated = sequence(
     oid(contentType),
     ...(parts.contentField ?? [tagged(0, octets(Buffer.from(content)))]),
+    ...(parts.afterContent ?? []),
   );
   return sequence(
     oid(type),
@@ -95,8 +100,10 @@ export function writeSignedMessage(parts: MessageParts = {}): Buffer {
         encapsulated,
         ...(parts.certificateField ?? [tagged(0, ...certificates)]),
         setOf(...Array<Buffer>(signers).fill(signer)),
+        ...(parts.afterSigners ?? []),
       ),
     ),
+    ...(parts.afterMessage ?? []),
   );
 }
 

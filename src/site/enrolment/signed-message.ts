@@ -48,6 +48,8 @@ const SIGNER = new Sequence({
     // message does not match.
     algorithmSchema(),
     new OctetString({ name: 'signature' }),
+    // Attributes that no signature covers are not read.
+    new Constructed({ idBlock: tagged(1), optional: true }),
   ],
 });
 

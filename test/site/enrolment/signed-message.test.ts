@@ -78,6 +78,13 @@ describe('a message is refused', () => {
     ['without signer', { signers: 0 }],
     ['with two signers', { signers: 2 }],
     ['with signed attributes', { signedAttributes: [tagged(0, attribute)] }],
+    // RFC 5652 names no part behind the last ones.
+    ['with an element behind its last one', { afterMessage: [integer(1)] }],
+    ['with an element behind the signers', { afterSigners: [setOf()] }],
+    ['with an element behind the content', { afterContent: [octets(Buffer.from('other'))] }],
+    ['with two contents', { contentField: [tagged(0, octets(Buffer.from('a')), octets(Buffer.from('b')))] }],
+    ['with other elements behind the signature', { unsignedAttributes: [tagged(2, attribute)] }],
+    ['with unsigned attributes twice', { unsignedAttributes: [tagged(1, attribute), tagged(1, attribute)] }],
     ['with two digest algorithms', { signedAttributes: [algorithm(OIDS.sha256)] }],
   ])('%s', (_, parts) => {
     expect(read()).toBeDefined();
@@ -86,6 +93,9 @@ describe('a message is refused', () => {
 
   test.each<[string, Buffer]>([
     ['of no bytes', Buffer.alloc(0)],
+    ['with bytes behind it', Buffer.concat([writeSignedMessage(PARTS), Buffer.alloc(1)])],
+    ['twice', Buffer.concat([writeSignedMessage(PARTS), writeSignedMessage(PARTS)])],
+    ['that lacks its last byte', writeSignedMessage(PARTS).subarray(0, -1)],
     ['that is a number', integer(1)],
     ['that is a sequence of nothing', sequence()],
     ['that is the content alone', octets(Buffer.from('content'))],
