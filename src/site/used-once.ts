@@ -12,12 +12,19 @@ export interface UsedOnceOptions {
   readonly name: string;
   /** How long a use is remembered, in milliseconds: longer than the text itself is valid. */
   readonly lifetimeMs: number;
+  /** Number of uses that it remembers. */
+  readonly max: number;
+  /**
+   * What happens when it is full. `forget` forgets the oldest use, so that nobody who is not logged in can lock
+   * others out. `refuse` refuses all uses until the oldest has expired, so that none counts twice.
+   */
+  readonly whenFull: 'forget' | 'refuse';
   /** What replicas share; undefined: there is one replica. */
   readonly shared: SharedState | undefined;
 }
 
-/** Maximum number of remembered uses. */
-const USED_MAX = 10_000;
+export type Use = 'first' | 'used' | 'full';
+
 const USED = v.object({ key: v.pipe(v.string(), v.regex(/^[\w-]{43}$/)) });
 
 /**
@@ -30,22 +37,32 @@ export class UsedOnce {
 
   constructor(options: UsedOnceOptions) {
     this.#options = options;
-    const { name, lifetimeMs, shared } = options;
-    this.#used = new LRUCache({ ...entriesAtMost(USED_MAX), ttl: lifetimeMs });
+    const { name, lifetimeMs, max, whenFull, shared } = options;
+    // A use at another replica counts even when this one is full.
+    const roomForOthers = whenFull === 'refuse' ? max : 0;
+    this.#used = new LRUCache({ ...entriesAtMost(max + roomForOthers), ttl: lifetimeMs, ttlResolution: 0 });
     shared?.subscribe(name, USED, ({ key }) => void this.#used.set(key, true));
   }
 
-  /** Notes a use. Resolves to false when the text was used before. */
-  async use(text: string): Promise<boolean> {
+  #isFull(): boolean {
+    const { max, whenFull } = this.#options;
+    if (whenFull === 'forget' || this.#used.size < max) return false;
+    this.#used.purgeStale();
+    return this.#used.size >= max;
+  }
+
+  /** Notes a use. `used`: the text was used before. */
+  async use(text: string): Promise<Use> {
     const { name, lifetimeMs, shared } = this.#options;
     const key = createHash('sha256').update(text).digest('base64url');
-    if (this.#used.has(key)) return false;
+    if (this.#used.has(key)) return 'used';
+    if (this.#isFull()) return 'full';
     // Before the claim, because the same text may arrive again while the claim runs.
     this.#used.set(key, true);
-    if (shared === undefined) return true;
-    if ((await shared.claim(`${name} ${key}`, null, lifetimeMs, 'background')) === 'taken') return false;
+    if (shared === undefined) return 'first';
+    if ((await shared.claim(`${name} ${key}`, null, lifetimeMs, 'background')) === 'taken') return 'used';
     // Every replica remembers the use, even when Redis loses the claim.
     await shared.publish(name, { key });
-    return true;
+    return 'first';
   }
 }

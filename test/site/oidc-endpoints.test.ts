@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ConfigError, type ConfigErrorCode } from '../../src/lib/config-error.ts';
 import type { Account, AccountIdentity } from '../../src/site/account.ts';
 import { createOidcEndpoints, safeReturn } from '../../src/site/oidc/endpoints.ts';
@@ -386,6 +386,28 @@ describe('the exchange of an ID token', () => {
     expect((await exchange({ subject_token: 'head.other.signature' })).status).toBe(200);
     expect(made).toHaveLength(2);
     expect(refusals()).toEqual(Array(3).fill(['login-used', undefined]));
+  });
+
+  test('is refused for a while when more people log in than it can remember, and not as used', async () => {
+    const { exchange, made, memory, refusals } = await site();
+    vi.spyOn(memory.usedTokens, 'use').mockResolvedValueOnce('full');
+    const { status, headers, document } = await exchange();
+    expect([status, headers.get('retry-after'), document]).toMatchObject([
+      ...[429, '60', { errors: [{ code: 'TOOMANYREQUESTS' }] }],
+    ]);
+    expect([made, refusals()]).toEqual([[], [['limit', undefined]]]);
+    expect((await exchange()).status).toBe(200);
+  });
+
+  test('does not use up a token of a person whom no rule admits', async () => {
+    let email: string | undefined;
+    const { exchange, refusals } = await site({
+      provider: { verify: async () => ({ ...CLAIMS, email }) as typeof CLAIMS },
+    });
+    expect((await exchange()).status).toBe(403);
+    email = CLAIMS.email;
+    expect((await exchange()).status).toBe(200);
+    expect(refusals()).toEqual([['no-rule', undefined]]);
   });
 
   test('does not use up a token that the provider has not signed', async () => {

@@ -22,17 +22,28 @@ describe('what logins have used', () => {
     const { usedStates, usedTokens } = memoryOf();
     for (const used of [usedStates, usedTokens]) {
       clock.mockReturnValue(1_000_000);
-      expect(await used.use('a')).toBe(true);
+      expect(await used.use('a')).toBe('first');
       clock.mockReturnValue(1_000_000 + 15 * 60_000);
-      expect(await used.use('a')).toBe(false);
+      expect(await used.use('a')).toBe('used');
     }
+  });
+
+  // Anyone begins logins, but an ID token is signed by the provider and of a person whom a rule admits.
+  test('is forgotten for states when there are many, and never for ID tokens', async () => {
+    const { usedStates, usedTokens } = memoryOf();
+    const uses = async (used: typeof usedStates, count: number) => {
+      for (let at = 0; at < count; at += 1) await used.use(`${at}`);
+      return [await used.use('0'), await used.use('one more'), await used.use('0')];
+    };
+    expect(await uses(usedStates, 10_000)).toEqual(['used', 'first', 'first']);
+    expect(await uses(usedTokens, 100_000)).toEqual(['used', 'full', 'used']);
   });
 
   test('is apart for states and ID tokens, also where replicas share it', async () => {
     const { state } = new MemoryServer().replica();
     const { usedStates, usedTokens } = memoryOf(state);
     await expect.poll(() => state.trouble).toBeUndefined();
-    expect([await usedStates.use('a'), await usedTokens.use('a')]).toEqual([true, true]);
-    expect([await usedStates.use('a'), await usedTokens.use('a')]).toEqual([false, false]);
+    expect([await usedStates.use('a'), await usedTokens.use('a')]).toEqual(['first', 'first']);
+    expect([await usedStates.use('a'), await usedTokens.use('a')]).toEqual(['used', 'used']);
   });
 });

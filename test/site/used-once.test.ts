@@ -1,35 +1,75 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import type { ClaimResult, SharedState } from '../../src/lib/shared-state.ts';
-import { UsedOnce } from '../../src/site/used-once.ts';
+import { UsedOnce, type UsedOnceOptions } from '../../src/site/used-once.ts';
 import { MemoryServer } from '../support/memory-store.ts';
 
-const options = { name: 'nonces', lifetimeMs: 60_000, shared: undefined };
+const options: UsedOnceOptions = {
+  ...{ name: 'nonces', lifetimeMs: 60_000, shared: undefined },
+  ...{ max: 3, whenFull: 'refuse' },
+};
 
 test('a text is used once, also when it comes twice at once, and others beside it', async () => {
   const used = new UsedOnce(options);
-  expect(await Promise.all(['one', 'one', 'two'].map((text) => used.use(text)))).toEqual([true, false, true]);
-  expect(await used.use('two')).toBe(false);
-  expect(await new UsedOnce(options).use('one')).toBe(true);
+  expect(await Promise.all(['one', 'one', 'two'].map((text) => used.use(text)))).toEqual([
+    'first',
+    'used',
+    'first',
+  ]);
+  expect(await used.use('two')).toBe('used');
+  expect(await new UsedOnce(options).use('one')).toBe('first');
 });
 
-test('ten thousand uses are remembered, and the first ones forgotten first', async () => {
-  const used = new UsedOnce(options);
-  for (let at = 0; at < 10_000; at += 1) await used.use(`${at}`);
-  expect([await used.use('0'), await used.use('9999')]).toEqual([false, false]);
-  await used.use('one more');
-  const uses = [await used.use('one more'), await used.use('9999'), await used.use('1'), await used.use('0')];
-  expect(uses).toEqual([false, false, false, true]);
+const used = (memory: UsedOnce, ...texts: readonly string[]) =>
+  Promise.all(texts.map((text) => memory.use(text)));
+
+test('a full memory that forgets forgets the first use', async () => {
+  const memory = new UsedOnce({ ...options, whenFull: 'forget' });
+  await used(memory, '1', '2', '3');
+  expect(await used(memory, '1', '3')).toEqual(['used', 'used']);
+  expect(await used(memory, '4')).toEqual(['first']);
+  expect(await used(memory, '4', '3', '2', '1')).toEqual(['used', 'used', 'used', 'first']);
+});
+
+test('a full memory that refuses forgets nothing before its time, and then has room again', async () => {
+  const clock = vi.spyOn(performance, 'now');
+  onTestFinished(() => clock.mockRestore());
+  const memory = new UsedOnce(options);
+  clock.mockReturnValue(1_000_000);
+  await used(memory, '1', '2');
+  clock.mockReturnValue(1_030_000);
+  await used(memory, '3');
+  expect(await used(memory, '4', '1', '2', '3')).toEqual(['full', 'used', 'used', 'used']);
+  clock.mockReturnValue(1_060_000);
+  expect(await used(memory, '4', '1')).toEqual(['full', 'used']);
+  clock.mockReturnValue(1_060_001);
+  expect(await used(memory, '4', '1', '5', '3')).toEqual(['first', 'first', 'full', 'used']);
+});
+
+test('a full memory learns of uses at other replicas, and refuses its own', async () => {
+  const server = new MemoryServer();
+  const open = async (max: number) => {
+    const { state } = server.replica();
+    const memory = new UsedOnce({ ...options, max, shared: state });
+    await expect.poll(() => state.trouble).toBeUndefined();
+    return memory;
+  };
+  const [small, large] = [await open(2), await open(9)];
+  await used(small, '1', '2');
+  expect(await used(large, '3', '4')).toEqual(['first', 'first']);
+  server.values.clear();
+  expect(await used(small, '1', '2', '3', '4', '5')).toEqual(['used', 'used', 'used', 'used', 'full']);
+  expect(server.values.size).toBe(0);
 });
 
 test.each([
-  ['a minute', 60_000, false],
-  ['a millisecond more', 60_001, true],
+  ['a minute', 60_000, 'used'],
+  ['a millisecond more', 60_001, 'first'],
 ])('a use is remembered for its lifetime: after %s', async (_, afterMs, isAllowed) => {
   const clock = vi.spyOn(performance, 'now');
   onTestFinished(() => clock.mockRestore());
   const used = new UsedOnce(options);
   clock.mockReturnValue(1_000_000);
-  expect(await used.use('one')).toBe(true);
+  expect(await used.use('one')).toBe('first');
   clock.mockReturnValue(1_000_000 + afterMs);
   expect(await used.use('one')).toBe(isAllowed);
 });
@@ -45,19 +85,19 @@ test('a use at one replica counts at every other, for memories of the same name 
   const [one, other, third] = [await open('nonces'), await open('nonces'), await open('states')];
   const lifetimes: number[] = [];
   server.onExpiry = (ttlMs) => lifetimes.push(ttlMs);
-  expect((await Promise.all([one.use('a'), other.use('a')])).sort()).toEqual([false, true]);
-  expect([await one.use('a'), await other.use('a'), await third.use('a')]).toEqual([false, false, true]);
+  expect((await Promise.all([one.use('a'), other.use('a')])).sort()).toEqual(['first', 'used']);
+  expect([await one.use('a'), await other.use('a'), await third.use('a')]).toEqual(['used', 'used', 'first']);
   // Redis lost the claim; the message has told the other one before.
   server.values.clear();
-  expect([await one.use('a'), await other.use('a')]).toEqual([false, false]);
+  expect([await one.use('a'), await other.use('a')]).toEqual(['used', 'used']);
 });
 
-test.each<[ClaimResult, boolean, number]>([
-  ['claimed', true, 1],
-  ['taken', false, 0],
+test.each<[ClaimResult, string, number]>([
+  ['claimed', 'first', 1],
+  ['taken', 'used', 0],
   // Each replica decides by itself.
-  ['unknown', true, 1],
-])('a claim that is %s allows the use: %j', async (result, isAllowed, messages) => {
+  ['unknown', 'first', 1],
+])('a claim that is %s makes the use %j', async (result, use, messages) => {
   const claims: unknown[] = [];
   const published: unknown[] = [];
   const shared = {
@@ -69,8 +109,8 @@ test.each<[ClaimResult, boolean, number]>([
     subscribe: () => {},
   } as unknown as SharedState;
   const used = new UsedOnce({ ...options, shared });
-  expect(await used.use('one')).toBe(isAllowed);
-  expect(await used.use('one')).toBe(false);
+  expect(await used.use('one')).toBe(use);
+  expect(await used.use('one')).toBe('used');
   // Without the text itself, for as long as it is valid, and as nobody's request waits for.
   expect(claims).toEqual([[expect.stringMatching(/^nonces [\w-]{43}$/), null, 60_000, 'background']]);
   expect(published).toEqual(Array(messages).fill('nonces'));

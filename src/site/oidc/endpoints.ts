@@ -140,9 +140,9 @@ class OidcEndpoints {
     const claims = await provider.verify(idToken).catch((error: unknown) => {
       throw this.#toLoginRefusal(error, trail);
     });
+    const person = this.#personWith(claims, trail);
     // The key omits the signature, because one signature has several valid encodings.
     await this.#useOnce(memory.usedTokens, idToken.split('.').slice(0, 2).join('.'), trail);
-    const person = this.#personWith(claims, trail);
     const { user } = person;
     const wanted = { name, expires: new Date(wallClock() + TOKEN_DAYS * DAY_MS), push };
     const token = await this.#withAccount(person, trail, (account) =>
@@ -176,7 +176,13 @@ class OidcEndpoints {
   }
 
   async #useOnce(used: UsedOnce, text: string, trail: Trail): Promise<void> {
-    if (!(await used.use(text))) throw this.#refusal('login-used', trail);
+    const use = await used.use(text);
+    if (use === 'used') throw this.#refusal('login-used', trail);
+    if (use === 'first') return;
+    trail.reason = 'limit';
+    throw new RegistryError('TOOMANYREQUESTS', 'too many people have logged in: try again in some minutes', {
+      headers: { 'retry-after': '60' },
+    });
   }
 
   #personWith(claims: Claims, trail: Trail): Person {

@@ -95,20 +95,27 @@ export class Sessions {
 
 /** How long a used state or ID token is remembered, in milliseconds: longer than either is valid. */
 const USED_MS = 15 * 60_000;
+const STATES_MAX = 10_000;
+/** More than the people of a site log in programs within 15 minutes. */
+const TOKENS_MAX = 100_000;
 
 /** State that survives a change of the provider's settings: the sessions, and which logins have been used. */
 export interface OidcMemory {
   readonly sessions: Sessions;
+  /**
+   * Anyone can begin logins, and so fill it. A forgotten state opens nothing by itself: the provider accepts a code
+   * once.
+   */
   readonly usedStates: UsedOnce;
-  /** Separate from the states, so that whoever begins many logins cannot evict a used ID token. */
+  /** Only people whom a rule admits fill it. */
   readonly usedTokens: UsedOnce;
 }
 
 export function createOidcMemory(options: SessionsOptions): OidcMemory {
-  const { shared } = options;
+  const memory = { lifetimeMs: USED_MS, shared: options.shared };
   return {
     sessions: new Sessions(options),
-    usedStates: new UsedOnce({ name: 'used oidc state', lifetimeMs: USED_MS, shared }),
-    usedTokens: new UsedOnce({ name: 'used oidc token', lifetimeMs: USED_MS, shared }),
+    usedStates: new UsedOnce({ name: 'used oidc state', ...memory, max: STATES_MAX, whenFull: 'forget' }),
+    usedTokens: new UsedOnce({ name: 'used oidc token', ...memory, max: TOKENS_MAX, whenFull: 'refuse' }),
   };
 }
