@@ -29,8 +29,10 @@ export async function runBounded(
     const chunks: Buffer[] = [];
     let total = 0;
     let grace: NodeJS.Timeout | undefined;
+    let isFinished = false;
 
     const finish = (outcome: ProgramOutcome): void => {
+      isFinished = true;
       clearTimeout(timer);
       clearTimeout(grace);
       signal?.removeEventListener('abort', giveUp);
@@ -58,7 +60,7 @@ export async function runBounded(
     child.on('close', end);
     // A grandchild that keeps the pipe open delays `close`. The program's own output arrives long before.
     child.on('exit', (status) => {
-      grace = setTimeout(end, GRACE_MS, status);
+      if (!isFinished) grace = setTimeout(end, GRACE_MS, status);
     });
   });
 }

@@ -1,4 +1,7 @@
-import { expect, test } from 'vitest';
+import type { ChildProcess } from 'node:child_process';
+import diagnosticsChannel from 'node:diagnostics_channel';
+import { once } from 'node:events';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { runBounded } from '../../src/probe/run-program.ts';
 
 const LIMIT_BYTES = 64 * 1024;
@@ -14,3 +17,31 @@ test.each([LIMIT_BYTES, LIMIT_BYTES + 1])(
     else expect(outcome.stdout.length).toBeLessThanOrEqual(LIMIT_BYTES);
   },
 );
+
+/** The program that runs next. */
+function nextProgram(): Promise<ChildProcess> {
+  return new Promise((resolve) => {
+    const receive = (message: unknown) => {
+      diagnosticsChannel.unsubscribe('child_process', receive);
+      resolve((message as { readonly process: ChildProcess }).process);
+    };
+    diagnosticsChannel.subscribe('child_process', receive);
+  });
+}
+
+test.each([
+  ['at its time limit', 50, undefined],
+  ['when its caller gives up', 60_000, AbortSignal.abort()],
+])('runBounded() starts no timer after it has given a program up %s', async (_, limitMs, signal) => {
+  const program = nextProgram();
+  const running = runBounded(process.execPath, ['-e', 'setInterval(() => {}, 1e9)'], { limitMs, signal });
+  const child = await program;
+  const ended = once(child, 'exit');
+  expect(await running).toEqual({ kind: 'timed-out', limitMs });
+  const timers = vi.spyOn(globalThis, 'setTimeout');
+  onTestFinished(() => timers.mockRestore());
+  expect(await ended).toEqual([null, 'SIGKILL']);
+  // The other listeners of the program's end run after this one.
+  await new Promise(setImmediate);
+  expect(timers).not.toHaveBeenCalled();
+});
