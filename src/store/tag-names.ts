@@ -27,6 +27,10 @@ export class TagNames {
     if (oldest !== undefined && tags.size > NAMES_MAX) tags.delete(oldest);
   }
 
+  remove(repository: string, tag: Tag): void {
+    this.#byRepository.get(repository)?.delete(tag);
+  }
+
   of(repository: string): readonly Tag[] {
     return [...(this.#byRepository.get(repository) ?? [])].reverse();
   }

@@ -153,7 +153,9 @@ export function createTagFiles(layout: Layout, { tagsMax = TAGS_MAX } = {}): Tag
     find: async (repository, tag) => (await load(nameOf(repository, tag))).record,
     put: async (repository, tag, record) => {
       const name = nameOf(repository, tag);
-      if (record) (await names)?.add(formatRepository(repository), tag);
+      const served = await names;
+      if (record) served?.add(formatRepository(repository), tag);
+      else served?.remove(formatRepository(repository), tag);
       const known = await load(name);
       if (known.identity !== UNWRITTEN && isSame(known.record, record)) return false;
       try {

@@ -177,9 +177,12 @@ describe('tagsOf()', () => {
     expect((await files.tagsOf(app)).toSorted()).toEqual(['v1', 'v2', 'v3']);
     for (const name of ['v3', 'v1', 'v5', 'v2']) await files.put(app, tagOf(name), recordOf(name));
     expect(await files.tagsOf(app)).toEqual(['v2', 'v5', 'v1', 'v3']);
-    // One that the registry has no more is not served: it moves nowhere.
-    await files.put(app, tagOf('v3'), undefined);
-    expect(await files.tagsOf(app)).toEqual(['v2', 'v5', 'v1', 'v3']);
+    // Of one that the registry has no more nothing can be derived. A process that starts now does not know it either.
+    await files.put(app, tagOf('v5'), undefined);
+    expect(await files.tagsOf(app)).toEqual(['v2', 'v1', 'v3']);
+    expect((await createTagFiles(layout).tagsOf(app)).toSorted()).toEqual(['v1', 'v2', 'v3']);
+    await files.put(app, tagOf('v5'), recordOf('v5'));
+    expect(await files.tagsOf(app)).toEqual(['v5', 'v2', 'v1', 'v3']);
     expect(await files.tagsOf(repository('team/other'))).toEqual(['v4']);
     expect(await files.tagsOf(repository('team/none'))).toEqual([]);
   });
