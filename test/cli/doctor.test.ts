@@ -231,6 +231,7 @@ describe('doctor’s checks of the machine', () => {
     ['that everybody can read', AUTHS, 0o644, true, 'warn'],
     ['that everybody can read, and that holds none', '{}', 0o644, true, 'pass'],
     ['that is not JSON', '{', 0o644, true, 'fail'],
+    ['whose secret would be in the message of the parser', '{"auth": YTpi}', 0o644, true, 'fail'],
   ])('judge logins in a file %s', async (_, text, mode, isService, status) => {
     const root = writeTree(text === undefined ? {} : { 'auth.json': text });
     const path = join(root, 'auth.json');

@@ -314,6 +314,20 @@ describe('metahub login --enrol', () => {
     });
   });
 
+  test('uses no token when its file of logins has other content, and does not quote the content', async () => {
+    const { enrolment, enrol, url } = await site();
+    const secret = await enrolment();
+    const authFile = join(await dataDirectory(), 'auth.json');
+    await writeFile(authFile, '{"auth": YTpi}');
+    const words = ['login', url, '--runtime', 'metahub', '--auth-file', authFile, '--enrol', secret];
+    const { stderr, status } = await runCli(...words);
+    expect(stderr).toBe(
+      `metahub: ${authFile}: it is not a JSON object\n  Correct the file, or move it away.\n`,
+    );
+    expect(status).toBe(2);
+    expect((await enrol(secret)).status).toBe(200);
+  });
+
   test('reports a used token and stores nothing', async () => {
     const { enrolment, enrol, url } = await site();
     const secret = await enrolment();

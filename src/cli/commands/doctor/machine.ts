@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { stat, statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { isDetectedKind } from '../../../host/features.ts';
+import { whyUnreadable } from '../../../lib/config-error.ts';
 import { readRegularFile, readTextFile } from '../../../lib/regular-file.ts';
 import type { ListSpec } from '../../../oci/image-list.ts';
 import { formatRepository } from '../../../oci/reference.ts';
@@ -92,7 +93,8 @@ async function loginsIn(path: string): Promise<CheckResult | number> {
     const { auths = {}, credHelpers = {} } = JSON.parse(await readTextFile(path)) ?? {};
     return Object.keys({ ...auths, ...credHelpers }).length;
   } catch (error) {
-    return fail(`${path}: ${(error as Error).message}`, 'Write it as docker login does.');
+    const why = error instanceof SyntaxError ? 'it is not JSON' : whyUnreadable(error);
+    return fail(`${path}: ${why}`, 'Write it as docker login does.');
   }
 }
 
@@ -107,12 +109,13 @@ export function credentialsCheck(files: readonly string[], isService: boolean): 
         if (stats === undefined) continue;
         const logins = await loginsIn(path);
         if (typeof logins !== 'number') return logins;
+        const count = logins === 1 ? 'one login' : `${logins} logins`;
         const isForAll = (stats.mode & READABLE_BY_ALL) !== 0;
         if (isForAll && logins > 0)
-          return warn(`every user of this machine can read the ${logins} logins in ${path}`, BY_CREDENTIAL);
+          return warn(`every user of this machine can read ${path} with ${count}`, BY_CREDENTIAL);
         if (isService && !isForAll && !handedOver)
           return fail(`the user of the service cannot read ${path}`, BY_CREDENTIAL);
-        return pass(`${path} holds ${logins} logins, and the mirror can read it`);
+        return pass(`${path} holds ${count}, and the mirror can read it`);
       }
       return pass('no login is stored for the mirror');
     },

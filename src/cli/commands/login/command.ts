@@ -88,6 +88,7 @@ async function login(site: string, flags: Flags): Promise<void> {
       nextStep: 'For a mirror on this node write --runtime metahub.',
     });
   }
+  if (runtimes.includes('metahub')) await (await import('./store-login.ts')).demandWritable(flags.authFile);
   const { userName, password } = await credentialsFor(address, site, flags);
   const plainHttp = address.url.protocol === 'http:';
   const outcomes: [RuntimeName, LoginOutcome][] = [];

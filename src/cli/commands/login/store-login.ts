@@ -1,5 +1,8 @@
-import { dirname } from 'node:path';
+import { constants, existsSync } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { makeDirectory } from '../../../lib/atomic-file.ts';
+import { ConfigError, whyUnwritable } from '../../../lib/config-error.ts';
 import { writeConfigFile } from '../../../lib/config-file.ts';
 import { readTextFile } from '../../../lib/regular-file.ts';
 
@@ -14,9 +17,42 @@ async function readJson(path: string): Promise<Record<string, unknown>> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
     throw error;
   }
-  const document: unknown = JSON.parse(text);
-  if (typeof document !== 'object' || document === null) throw new Error(`${path} holds no logins`);
-  return document as Record<string, unknown>;
+  const document = parseJson(text);
+  if (typeof document === 'object' && document !== null) return document as Record<string, unknown>;
+  throw new ConfigError('syntax', 'it is not a JSON object', {
+    file: path,
+    nextStep: 'Correct the file, or move it away.',
+  });
+}
+
+/** Undefined: it is not JSON. The message of JSON.parse would quote the file, secrets included. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Returns the path itself, or its nearest parent that exists. */
+function existing(path: string): string {
+  return existsSync(path) ? path : existing(dirname(path));
+}
+
+/**
+ * Checks that a login can be stored, before a one-time token is used for it.
+ * @throws {ConfigError} when the file has other content, or this user may not write it
+ */
+export async function demandWritable(path: string): Promise<void> {
+  try {
+    await access(existing(resolve(path)), constants.W_OK);
+  } catch (cause) {
+    throw new ConfigError('read-only', whyUnwritable(cause), {
+      ...{ file: path, cause },
+      nextStep: 'Run it as root (sudo), or name a file with --auth-file FILE.',
+    });
+  }
+  await readJson(path);
 }
 
 /** Adds a login to a file in docker's form and keeps the others. Only its owner may read the file. */
