@@ -30,8 +30,13 @@ import { UserError } from '../user-error.ts';
 import { createForeignLog } from './decision-log.ts';
 import { countCacheResults, createUpstreamMetrics, registerCacheSize } from './metrics.ts';
 
-/** Codes of errors that neither waiting nor a repair of the disk can solve. */
-const HOPELESS: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EEXIST', 'ENAMETOOLONG']);
+/** Errors that neither waiting nor a repair of the disk can solve, and what they mean. */
+const HOPELESS: ReadonlyMap<string, string> = new Map([
+  ['ENOENT', 'its parent can have no directories'],
+  ['ENOTDIR', 'its parent is not a directory'],
+  ['EEXIST', 'it is a file'],
+  ['ENAMETOOLONG', 'the name is too long'],
+]);
 
 /**
  * Creates the data directory if possible. When this user may not write it, or the disk is full or read-only,
@@ -43,8 +48,9 @@ export async function makeDataDirectory(path: string): Promise<void> {
     await makeDirectory(path, 0o700);
   } catch (cause) {
     const { code = '' } = cause as NodeJS.ErrnoException;
-    if (!HOPELESS.has(code)) return;
-    throw new UserError(`cannot create the directory ${path} (${code})`, {
+    const why = HOPELESS.get(code);
+    if (why === undefined) return;
+    throw new UserError(`cannot create the directory ${path}: ${why}`, {
       cause,
       nextStep: 'Name a directory that this user can create: --data DIR.',
       exitStatus: 2,

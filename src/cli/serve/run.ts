@@ -226,6 +226,13 @@ function demandLoopbackForPushes(host: string): void {
 function greet({ site, profile, allowed }: Mirror, { values }: ServeSettings, url: string, log: Log): void {
   log('notice', 'listening', 'listening', { url, pid: process.pid, version: VERSION, data: values.data });
   for (const warning of site === undefined ? profile.warnings : []) log('warning', 'host-detection', warning);
+  if (site?.accounts === 0 && values.oidc === undefined) {
+    log('warning', 'no-accounts', 'nobody can log in: there is no account', {
+      directory: values.machines,
+      nextStep:
+        'Name the folder of the accounts with --machines DIR, or add one: metahub machine add USER --machines DIR.',
+    });
+  }
   if (process.env['JOURNAL_STREAM'] !== undefined) return;
   process.stdout.write(
     site ? siteGreeting(values.siteUrl ?? url, site.accounts) : greeting(profile, url, [...allowed.keys()]),

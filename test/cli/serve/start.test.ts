@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { metahubProgram } from '../../support/metahub.ts';
 import { startServer } from '../../support/processes.ts';
 import { dataDirectory } from '../../support/store.ts';
 import { afterTest } from '../../support/upstream.ts';
@@ -36,4 +37,17 @@ test('a mirror for its own host starts without what only a site, a request upstr
   for (const heavy of ['jose', 'yaml <-', 'systeminformation', 'serve/site.ts']) {
     expect(imports).not.toContain(heavy);
   }
+});
+
+test('a site without an account warns that nobody can log in, and says how to add one', async () => {
+  const data = await dataDirectory();
+  const words = ['serve', '--listen', '127.0.0.1:0', '--data', data, '--machines', join(data, 'none')];
+  const server = await startServer({
+    command: process.execPath,
+    args: [metahubProgram, ...words],
+    env: { XDG_CONFIG_HOME: data },
+    ready: /("event":"no-accounts".*)/,
+  });
+  afterTest(() => server.stop());
+  expect(server.announced[1]).toContain('metahub machine add USER');
 });
