@@ -1,21 +1,36 @@
-import { writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { progressText } from '../../src/cli/commands/warm/command.ts';
+import { fetchBlobs } from '../../src/cli/commands/warm/image.ts';
+import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
-import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
-import { runCli } from '../support/run-cli.ts';
+import type { Registry } from '../../src/oci/registry.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { createFakeRegistry } from '../support/fake-registry.ts';
+import { temporaryFolder } from '../support/folder.ts';
+import { createContent, type Handler, serveContent, startServer } from '../support/hostile-registry.ts';
+import { runCliWith } from '../support/run-cli.ts';
 import { dataDirectory } from '../support/store.ts';
-import { closing } from '../support/upstream.ts';
+import { closing, repository } from '../support/upstream.ts';
+
+const MIB = 1024 * 1024;
 
 const J = (document: object) => Buffer.from(JSON.stringify(document));
 
+interface RegistryOptions {
+  readonly layerBytes?: number;
+  /** Answers in place of the registry when it returns true. */
+  readonly misdeed?: (...exchange: Parameters<Handler>) => boolean;
+}
+
 /** A registry with `team/app:v1`, an index of an image for broadwell and one for every host, each of one layer. */
-async function registryWithImage() {
+async function registryWithImage({ layerBytes = 32, misdeed = () => false }: RegistryOptions = {}) {
   const content = createContent();
   const image = (text: string) => {
     const config = J({ os: 'linux', architecture: 'amd64', config: {}, rootfs: {}, text });
-    const layer = Buffer.from(`layer of ${text}`);
+    const layer = Buffer.alloc(layerBytes, `layer of ${text} `);
     const descriptor = (bytes: Buffer, mediaType: string) => ({
       mediaType,
       digest: content.putBlob(bytes),
@@ -40,21 +55,19 @@ async function registryWithImage() {
     MEDIA_TYPE.ociIndex,
     'v1',
   );
-  const server = closing(await startServer(serveContent(content)));
+  const serve = serveContent(content);
+  const server = closing(
+    await startServer((request, response) => {
+      if (!misdeed(request, response)) serve(request, response);
+    }),
+  );
   const data = await dataDirectory();
-  const warm = (...words: readonly string[]) =>
-    runCli(
-      'warm',
-      '--data',
-      data,
-      '--upstream',
-      `reg.test=${server.url}`,
-      '--set',
-      'cpu:broadwell',
-      ...words,
-    );
+  const upstream = `reg.test=${server.url}`;
+  const warmWith = (env: Readonly<Record<string, string>>, ...words: readonly string[]) =>
+    runCliWith({ env }, 'warm', '--data', data, '--upstream', upstream, '--set', 'cpu:broadwell', ...words);
+  const warm = (...words: readonly string[]) => warmWith({}, ...words);
   const blobsAsked = () => server.requests.filter(({ target }) => target.includes('/blobs/')).length;
-  return { warm, data, server, blobsAsked };
+  return { warm, warmWith, data, server, blobsAsked };
 }
 
 describe('metahub warm', () => {
@@ -105,6 +118,83 @@ describe('metahub warm', () => {
     expect(stderr).toContain('--from-file /not/there: there is no such file');
     expect(status).toBe(1);
   });
+
+  test('reads a file with the line ends of Windows, and fetches an image once that is named several times', async () => {
+    const { warm } = await registryWithImage();
+    const list = join(temporaryFolder(), 'images.txt');
+    writeFileSync(list, '# ours\r\nreg.test/team/app:v1 # first\r\n\r\nreg.test/team/app:v1\r\n');
+    const { stdout, status } = await warm('--json', '--from-file', list, 'reg.test/team/app:v1');
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout).images).toHaveLength(1);
+  });
+
+  test('fails for an image that the cache has no room for', async () => {
+    const { warmWith, blobsAsked } = await registryWithImage({ layerBytes: 2 * MIB });
+    const small = { METAHUB_CACHE_SIZE: '1MiB' };
+    const { stdout, status } = await warmWith(small, 'reg.test/team/app:v1');
+    expect(blobsAsked()).toBeGreaterThan(1);
+    expect(status).toBe(1);
+    expect(stdout).toContain('failed: reg.test/team/app:v1: the cache has no room for 1 of its 2 blobs');
+    const inJson = await warmWith(small, '--json', 'reg.test/team/app:v1');
+    expect(JSON.parse(inJson.stdout).images[0].error).toContain('no room for 1 of its 2 blobs');
+  });
+
+  test('leaves nothing half-fetched behind when it is interrupted', async () => {
+    let halfWay = () => {};
+    const isHalfWay = new Promise<void>((resolve) => {
+      halfWay = resolve;
+    });
+    const { warm, data } = await registryWithImage({
+      layerBytes: 2 * MIB,
+      misdeed: ({ url = '' }, response) => {
+        if (!url.includes('/blobs/')) return false;
+        response.writeHead(200, { 'content-length': 2 * MIB });
+        response.write(Buffer.alloc(MIB), halfWay);
+        return true;
+      },
+    });
+    const incoming = join(data, 'v1', 'incoming');
+    const running = warm('reg.test/team/app:v1', 'reg.test/team/app:none');
+    await isHalfWay;
+    await expect.poll(() => readdirSync(incoming).length).toBeGreaterThan(0);
+    process.emit('SIGINT');
+    const { stdout, stderr, status } = await running;
+    expect({ stdout, status }).toEqual({ stdout: '', status: 1 });
+    expect(stderr).toContain('interrupted');
+    expect(readdirSync(incoming)).toEqual([]);
+    expect(process.listenerCount('SIGINT')).toBe(0);
+  });
+});
+
+test('fetchBlobs() ends the other fetches when one fails, before it rejects', async () => {
+  const [absent, slow] = [digestOf(Buffer.from('absent')), digestOf(Buffer.from('slow'))];
+  const registry = createFakeRegistry();
+  const ended: string[] = [];
+  const failing: Registry = {
+    ...registry,
+    blob: async (_, digest) => {
+      if (digest === absent) throw new RegistryError('BLOB_UNKNOWN', 'it is absent');
+      const writeTo = (sink: Writable) =>
+        new Promise<void>((_resolve, reject) => {
+          sink.once('error', (error) => {
+            ended.push(digest);
+            reject(error);
+          });
+        });
+      return { kind: 'content', digest, sizeBytes: 9, range: undefined, writeTo, cancel: () => {} };
+    },
+  };
+  const blobs = [slow, absent, slow].map((digest) => ({
+    digest,
+    mediaType: MEDIA_TYPE.octets,
+    sizeBytes: 9,
+    annotations: {},
+    raw: {},
+  }));
+  const signal = new AbortController().signal;
+  const fetching = fetchBlobs(failing, repository('team/app'), blobs, { onBytes: () => {}, signal });
+  await expect(fetching).rejects.toThrow('it is absent');
+  expect(ended).toEqual([slow, slow]);
 });
 
 test.each([

@@ -11,6 +11,7 @@ import { DerivedSearch } from '../../mirror/derived-search.ts';
 import { readAside } from '../../mirror/documents/reading.ts';
 import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
 import { virtual } from '../../mirror/virtual.ts';
+import type { Digest } from '../../oci/digest.ts';
 import type { Repository, Tag } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { type IsIndex, sharedDerivedAnswers } from '../../replicas/derived-answers.ts';
@@ -73,6 +74,8 @@ export interface MirrorStack {
   /** Reads lists of images and policies again. Changes nothing when one is invalid. @throws {UserError} */
   reload(settings: ServeSettings): Promise<void>;
   cacheUse(): CacheUse;
+  /** True when a blob is stored, so that no registry is asked for it. Also after {@link close}. */
+  isStored(digest: Digest): Promise<boolean>;
   registries(): readonly RegistryHealth[];
   /** Call it when a tag was pushed through this mirror: earlier answers for it are no longer valid. */
   expireTag(repository: Repository, tag: Tag): void;
@@ -179,6 +182,11 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
       trouble: store.trouble,
       results: results.totals(),
     }),
+    isStored: async (digest) => {
+      const blob = await store.blob(digest);
+      blob?.close();
+      return blob !== undefined;
+    },
     registries: upstreamMetrics.health,
     figures: () => [
       ['cache', values.cache === 'off' ? 'off' : `${values.cache}, up to ${sizeText(maxBytes)}`],

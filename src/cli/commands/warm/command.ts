@@ -1,15 +1,16 @@
 import type { Command } from 'commander';
+import type { HostPlatform } from '../../../host/profile.ts';
 import { whyUnreadable } from '../../../lib/config-error.ts';
 import type { Log } from '../../../lib/log.ts';
 import { readTextFile } from '../../../lib/regular-file.ts';
 import { sizeText } from '../../../lib/text.ts';
-import { formatReference } from '../../../oci/reference.ts';
+import type { Digest } from '../../../oci/digest.ts';
+import { formatReference, type ImageReference } from '../../../oci/reference.ts';
 import { createMetrics } from '../../../server/metrics.ts';
 import { becomeOwnerOf } from '../../become-owner.ts';
 import { helpText } from '../../help-text.ts';
 import { hostProfile } from '../../host-profile.ts';
-import { lookupFailure, parseImage } from '../../image-lookup.ts';
-import { createLog } from '../../log.ts';
+import { lookupFailure, parseImage, warningLog } from '../../image-lookup.ts';
 import { newPseudonym, storedLogins } from '../../open-upstream.ts';
 import { columnsOf } from '../../output.ts';
 import type { MirrorStack } from '../../serve/compose.ts';
@@ -33,7 +34,7 @@ interface WarmFlags {
   readonly json?: boolean;
 }
 
-/** The result for one image. */
+/** The result for one image, as it is printed. */
 interface Warmed {
   readonly image: string;
   readonly blobs: number;
@@ -70,7 +71,7 @@ async function readNames(path: string): Promise<readonly string[]> {
   try {
     const text = await readTextFile(path === '-' ? '/dev/stdin' : path);
     return text
-      .split('\n')
+      .split(/\r?\n/)
       .map((line) => line.replace(/#.*$/, '').trim())
       .filter((line) => line !== '');
   } catch (cause) {
@@ -92,7 +93,7 @@ async function warm(
       exitStatus: 2,
     });
   }
-  const images = names.map(parseImage);
+  const images = new Map(names.map(parseImage).map((image) => [nameOf(image), image]));
   const settings = await loadServiceSettings(SERVE_SETTINGS, { ...flags });
   if (settings.values.cache === 'off') {
     throw new UserError('the cache is off, so nothing would be stored', {
@@ -101,13 +102,7 @@ async function warm(
   }
   const { buildMirrorStack } = await import('../../serve/compose.ts');
   const problems: string[] = [];
-  const text = createLog({
-    stream: process.stderr,
-    format: 'text',
-    level: 'warning',
-    journal: false,
-    now: () => new Date(),
-  });
+  const text = warningLog();
   const log: Log = (level, event, message, fields) => {
     if (event === 'cache-unwritable') problems.push(String(fields?.['reason']));
     else text(level, event, message, fields);
@@ -122,46 +117,77 @@ async function warm(
     metrics: createMetrics(),
     decided: () => {},
   });
-  const warmed: Warmed[] = [];
+  const stop = new AbortController();
+  const interrupt = () => stop.abort();
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const fetched: Fetched[] = [];
   try {
     const registry = stack.registryFor(profile);
-    for (const image of images) {
-      warmed.push(
-        await warmOne(registry, formatReference(image.repository, image.reference), image, profile.platform),
-      );
-      const last = warmed.at(-1);
-      if (last && !flags.json) process.stdout.write(lineOf(last));
+    for (const [name, image] of images) {
+      const one = await fetchOne(registry, name, image, { host: profile.platform, signal: stop.signal });
+      fetched.push(one);
+      if (!flags.json) process.stdout.write(lineOf(one.result));
     }
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    throw new UserError('interrupted: the images that are printed are stored');
   } finally {
+    // Removes what is half-fetched, and stores what is fetched.
     await stack.close();
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
   }
   if (problems.length > 0)
     throw new UserError(`${settings.values.data} cannot be written to: ${problems[0]}`);
+  const warmed = await Promise.all(fetched.map((one) => confirm(one, stack)));
   if (flags.json) process.stdout.write(`${JSON.stringify({ images: warmed }, undefined, 2)}\n`);
+  else {
+    const dropped = warmed.filter(({ error }, at) => error !== fetched[at]?.result.error);
+    for (const one of dropped) process.stdout.write(lineOf(one));
+  }
   const stored = warmed.filter(({ error }) => error === null);
   if (stored.length < warmed.length) process.exitCode = stored.length === 0 ? 1 : 3;
 }
 
-async function warmOne(
+const nameOf = ({ repository, reference }: ImageReference) => formatReference(repository, reference);
+
+/** An image whose blobs have come, if there was no error. */
+interface Fetched {
+  readonly result: Warmed;
+  readonly digests: readonly Digest[];
+}
+
+async function fetchOne(
   registry: ReturnType<MirrorStack['registryFor']>,
   name: string,
-  { repository, reference }: ReturnType<typeof parseImage>,
-  platform: Parameters<typeof import('./image.ts').planWarm>[3],
-): Promise<Warmed> {
+  { repository, reference }: ImageReference,
+  from: { readonly host: HostPlatform; readonly signal: AbortSignal },
+): Promise<Fetched> {
   const { fetchBlobs, planWarm } = await import('./image.ts');
   const progress = createProgressLine(process.stderr, name);
   try {
-    const { blobs, sizeBytes } = await planWarm(registry, repository, reference, platform);
+    const { blobs, sizeBytes } = await planWarm(registry, repository, reference, from);
     progress.begin(sizeBytes);
-    await fetchBlobs(registry, repository, blobs, progress.add);
-    return { image: name, blobs: blobs.length, sizeBytes, error: null };
+    await fetchBlobs(registry, repository, blobs, { onBytes: progress.add, signal: from.signal });
+    const result = { image: name, blobs: blobs.length, sizeBytes, error: null };
+    return { result, digests: blobs.map(({ digest }) => digest) };
   } catch (cause) {
+    from.signal.throwIfAborted();
     const failure = lookupFailure(cause, name);
     if (!(failure instanceof Error)) throw failure;
-    return { image: name, blobs: 0, sizeBytes: 0, error: failure.message };
+    return { result: { image: name, blobs: 0, sizeBytes: 0, error: failure.message }, digests: [] };
   } finally {
     progress.done();
   }
+}
+
+/** Adds the error to an image whose blobs the cache had no room for, or has evicted for those of another image. */
+async function confirm({ result, digests }: Fetched, stack: MirrorStack): Promise<Warmed> {
+  const isStored = await Promise.all(digests.map((digest) => stack.isStored(digest)));
+  const missing = isStored.filter((is) => !is).length;
+  if (missing === 0) return result;
+  const count = `${missing} of its ${digests.length} blobs`;
+  const error = `${result.image}: the cache has no room for ${count} (settings cacheSize, cacheMinFree)`;
+  return { ...result, error };
 }
 
 function lineOf({ image, blobs, sizeBytes, error }: Warmed): string {

@@ -41,11 +41,11 @@ export async function planWarm(
   registry: Registry,
   repository: Repository,
   reference: ManifestReference,
-  host: HostPlatform,
+  { host, signal }: { readonly host: HostPlatform; readonly signal: AbortSignal },
 ): Promise<WarmPlan> {
   let asked = reference;
   for (let depth = 0; depth < DEPTH_MAX; depth += 1) {
-    const { bytes, mediaType } = await registry.manifest(repository, asked);
+    const { bytes, mediaType } = await registry.manifest(repository, asked, { signal });
     const document = parseManifestDocument(bytes, mediaType);
     if (document.kind === 'image') {
       const all = [document.config, ...document.layers];
@@ -59,20 +59,34 @@ export async function planWarm(
   throw new RegistryError('MANIFEST_UNKNOWN', `it has no image for ${host.os}/${host.architecture}`);
 }
 
-/** Fetches blobs, several at a time. A stored blob is read, not fetched again. @throws {RegistryError} */
+/**
+ * Fetches blobs, several at a time. A stored blob is read, not fetched again. After a failure no more bytes are
+ * fetched.
+ * @throws {RegistryError}
+ */
 export async function fetchBlobs(
   registry: Registry,
   repository: Repository,
   blobs: readonly Descriptor[],
-  onBytes: (count: number) => void,
+  { onBytes, signal }: { readonly onBytes: (count: number) => void; readonly signal: AbortSignal },
 ): Promise<void> {
   const waiting = [...blobs];
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
   const work = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      await fetchBlob(registry, repository, next, onBytes);
+      either.throwIfAborted();
+      await fetchBlob(registry, repository, next, onBytes, either);
     }
   };
-  await Promise.all(Array.from({ length: BLOBS_AT_ONCE }, work));
+  await Promise.all(
+    Array.from({ length: BLOBS_AT_ONCE }, () =>
+      work().catch((error: unknown) => {
+        failed.abort(error);
+      }),
+    ),
+  );
+  either.throwIfAborted();
 }
 
 async function fetchBlob(
@@ -80,11 +94,13 @@ async function fetchBlob(
   repository: Repository,
   { digest }: Descriptor,
   onBytes: (count: number) => void,
+  signal: AbortSignal,
 ): Promise<void> {
-  const blob = await registry.blob(repository, digest, { follow: true });
+  const blob = await registry.blob(repository, digest, { follow: true, signal });
   if (blob.kind === 'redirect')
     throw new RegistryError('UNAVAILABLE', `${digest} can only be fetched elsewhere`);
   const sink = new Writable({
+    signal,
     write: (chunk: Buffer, _encoding, done) => {
       onBytes(chunk.length);
       done();
