@@ -73,6 +73,25 @@ describe('the bundles', () => {
     expect((await run(process.execPath, ['--eval', script])).trim()).toBe('true');
   });
 
+  // scripts/performance.mjs replaces `performance` in the bundles, and has this one part.
+  test('use no part of `performance` but now()', () => {
+    const { outputs } = JSON.parse(readFileSync(join(copy, 'dist/metafile.json'), 'utf8'));
+    const inputs = Object.values<{ readonly inputs: object }>(outputs).flatMap(({ inputs }) =>
+      Object.keys(inputs),
+    );
+    const others =
+      /\bperformance\s*(?:\?\.|\.)\s*(?!now\b)\w+|import\s*\{(?!\s*performance\s*\})[^}]*\}\s*from\s*['"](?:node:)?perf_hooks/;
+    const files = [...new Set(inputs)].map((input) => join(ROOT, input)).filter((path) => existsSync(path));
+    expect(files.length).toBeGreaterThan(400);
+    const offenders = files.filter((path) => others.test(readFileSync(path, 'utf8')));
+    expect(offenders).toEqual([]);
+    expect(
+      ['performance.mark("a")', 'import { monitorEventLoopDelay } from "node:perf_hooks"'].every((text) =>
+        others.test(text),
+      ),
+    ).toBe(true);
+  });
+
   test('are ASCII, of which V8 keeps a byte for each character', () => {
     const programs = readdirSync(join(copy, 'dist/program')).filter((name) => name.endsWith('.js'));
     expect(programs).toContain('serve.js');
