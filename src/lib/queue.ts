@@ -73,10 +73,6 @@ export class FairSemaphore {
     this.#waitingMax = waitingMax;
   }
 
-  get waiting(): number {
-    return this.#waiting;
-  }
-
   /**
    * @param signal removes a waiting task from the queue; it does not stop a running one
    * @throws {QueueFullError} when the queue is full and this task was dropped
