@@ -26,8 +26,10 @@ export function isAccountFile(name: string): boolean {
   return !GROUPS_FILE.test(name);
 }
 
+type OwnRights = Pick<Account, 'role' | 'repositories' | 'push' | 'groups'> & Partial<Pick<Account, 'file'>>;
+
 /** Adds the rights of the account's groups. @throws {ConfigError} for a group that does not exist. */
-export function withGroups(account: Account, groups: Groups): Account {
+export function withGroups<Rights extends OwnRights>(account: Rights, groups: Groups): Rights {
   if (account.groups.length === 0 && account.role !== 'puller') return account;
   const granted = account.groups.map((name) => {
     const rights = groups.get(name);

@@ -29,7 +29,7 @@ describe('metahub machine --site', () => {
     expect((await run(['machine', 'list'])).stdout).toBe(
       [
         'LOGIN       MACHINE             MAY PULL',
-        'qnib        account             **',
+        'qnib        puller              **',
         'gpu-nodes   cpu:zen4 nvcap:9.0  **',
         'qnib-type1  cpu:broadwell       **',
         'root        admin               **',
@@ -233,6 +233,27 @@ describe('metahub group', () => {
     const local = ['machine', 'add', 'carl', '--group', 'lab', '--password-stdin', '--machines', machines];
     expect((await runCliWith({ input: 'x\n' }, ...local)).status).toBe(0);
     expect(await readFile(join(machines, 'carl.yaml'), 'utf8')).toContain('groups:\n  - lab\n');
+  });
+
+  test('machine list shows the rights of groups and the same roles, of the folder and of the site', async () => {
+    const { run, runWith, machines } = await remote();
+    await run(['group', 'set', 'lab', '--repository', 'lab/*', '--push', 'lab/out']);
+    await runWith('x\n', ['machine', 'add', 'anna', '--group', 'lab', '--password-stdin']);
+    const add = ['machine', 'add', 'bert', '--group', 'lab', '--repository', 'x/*', '--role', 'puller'];
+    await runWith('x\n', [...add, '--password-stdin']);
+    const { stdout } = await run(['machine', 'list']);
+    expect(stdout).toMatch(/^anna +publisher +lab\/\*$/m);
+    expect(stdout).toMatch(/^bert +puller +x\/\* lab\/\*$/m);
+    const ofFolder = (await runCli('machine', 'list', '--machines', machines)).stdout;
+    const lines = (text: string) => text.split('\n').sort();
+    expect(lines(stdout)).toEqual(lines(ofFolder));
+    const rights = (text: string) =>
+      (JSON.parse(text) as Record<string, unknown>[]).map(({ user, role, repositories, push, groups }) => [
+        ...[user, role, repositories, push, groups],
+      ]);
+    expect(rights((await run(['machine', 'list', '--json'])).stdout).sort()).toEqual(
+      rights((await runCli('machine', 'list', '--json', '--machines', machines)).stdout).sort(),
+    );
   });
 });
 

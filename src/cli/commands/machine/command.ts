@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { check } from '../../../lib/schema.ts';
-import { repeated, tableText } from '../../../lib/text.ts';
+import { repeated } from '../../../lib/text.ts';
 import { DurationMs } from '../../settings/values.ts';
 import type { SiteFlags } from '../../site-api.ts';
 import { UserError } from '../../user-error.ts';
@@ -127,28 +127,15 @@ async function list(flags: Flags & { readonly json?: boolean }): Promise<void> {
     process.stdout.write(`${JSON.stringify(plain, undefined, 2)}\n`);
     return;
   }
-  const rows = accounts.flatMap(({ user, password, types, repositories, managesMachines, ...account }) => [
-    ...(password
-      ? [
-          [
-            user,
-            managesMachines ? `${roleOf(account)}, manages machine types` : roleOf(account),
-            repositories.join(' ') || '-',
-          ],
-        ]
-      : []),
-    ...types.map(({ login, features }) => [
-      login,
-      features.join(' ') || 'no features',
-      repositories.join(' ') || '-',
-    ]),
-  ]);
-  if (rows.length === 0) {
-    process.stdout.write(`no logins in ${flags.machines}; add one with: metahub machine add USER\n`);
-    return;
-  }
-  const table = [['LOGIN', 'MACHINE', 'MAY PULL'], ...rows];
-  process.stdout.write(tableText(table));
+  const { renderLogins } = await import('./logins.ts');
+  const listed = accounts.map((account) => ({
+    ...account,
+    role: roleOf(account),
+    hasPassword: account.password !== undefined,
+  }));
+  process.stdout.write(
+    renderLogins(listed) ?? `no logins in ${flags.machines}; add one with: metahub machine add USER\n`,
+  );
 }
 
 async function remove(user: string, type: string | undefined, flags: Flags): Promise<void> {

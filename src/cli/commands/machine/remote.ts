@@ -1,9 +1,11 @@
-import { tableText } from '../../../lib/text.ts';
+import { roleOf } from '../../../site/account.ts';
 import type { AccountChange } from '../../../site/account-edit.ts';
-import { ACCOUNT, MACHINE_TYPE, MADE_ENROLMENT } from '../../../site/api/resources.ts';
+import { ACCOUNT, GROUP, MACHINE_TYPE, MADE_ENROLMENT } from '../../../site/api/resources.ts';
+import { withGroups } from '../../../site/machine-reader.ts';
 import { readPassword } from '../../password-input.ts';
 import { SiteApi, type SiteFlags, segment } from '../../site-api.ts';
 import { UserError } from '../../user-error.ts';
+import { renderLogins } from './logins.ts';
 
 /** `metahub machine` for a remote site, by its API. */
 
@@ -44,26 +46,19 @@ const typePath = (user: string, type: string) => `${accountPath(user)}/types/${s
 
 export async function listRemote(flags: SiteFlags & { readonly json?: boolean }): Promise<void> {
   const api = await SiteApi.open(flags);
-  const accounts = await api.list('/accounts', 'accounts', ACCOUNT);
+  const found = await api.list('/accounts', 'accounts', ACCOUNT);
   const types = await api.list('/types', 'types', MACHINE_TYPE);
-  const typesOf = (user: string) => types.filter(({ account }) => account === user);
-  if (flags.json) {
-    const plain = accounts.map((account) => ({ ...account, types: typesOf(account.user) }));
-    process.stdout.write(`${JSON.stringify(plain, undefined, 2)}\n`);
-    return;
-  }
-  const rows = accounts.flatMap(({ user, role, hasPassword, managesMachines, repositories }) => {
-    const what = managesMachines ? `${role ?? 'account'}, manages machine types` : (role ?? 'account');
-    const own = hasPassword ? [[user, what, repositories.join(' ') || '-']] : [];
-    const others = typesOf(user).map(({ login, features }) => [
-      login,
-      features.join(' ') || 'no features',
-      repositories.join(' ') || '-',
-    ]);
-    return [...own, ...others];
+  const groups = new Map((await api.list('/groups', 'groups', GROUP)).map((group) => [group.name, group]));
+  const accounts = found.map(({ role, ...account }) => {
+    const rights = withGroups({ ...account, role: role ?? undefined }, groups);
+    const own = types.filter((type) => type.account === account.user);
+    return { ...rights, role: roleOf(rights), types: own };
   });
-  if (rows.length === 0) process.stdout.write(`no logins at ${api.registry}\n`);
-  else process.stdout.write(tableText([['LOGIN', 'MACHINE', 'MAY PULL'], ...rows]));
+  process.stdout.write(
+    flags.json
+      ? `${JSON.stringify(accounts, undefined, 2)}\n`
+      : (renderLogins(accounts) ?? `no logins at ${api.registry}\n`),
+  );
 }
 
 export async function addRemote(
