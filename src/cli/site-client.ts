@@ -1,4 +1,5 @@
-import { containsLogin, isLoopback } from '../lib/address.ts';
+import { isLoopback } from '../lib/address.ts';
+import { containsLogin } from '../lib/url.ts';
 import { MACHINES_PATH, type MachineList, readMachineList } from '../site/machine-list.ts';
 import { basicAuthorization } from '../upstream/auth/credentials.ts';
 import { fromNetworkError } from '../upstream/errors.ts';

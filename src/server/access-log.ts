@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { pathIn } from '../lib/address.ts';
 import type { Log } from '../lib/log.ts';
+import { pathIn } from '../lib/url.ts';
 import type { Metrics } from './metrics.ts';
 import { createRuntimeReader } from './request-validation.ts';
 import type { Route } from './routes.ts';

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import { pathIn } from '../lib/address.ts';
 import { FairBudget, type Share } from '../lib/fair-budget.ts';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import { PacedStarts } from '../lib/queue.ts';
+import { pathIn } from '../lib/url.ts';
 import type { PushForwarder } from '../oci/push.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { AdmissionController, Admitted } from '../oci/registry.ts';

@@ -1,4 +1,4 @@
-import { pathIn, queryIn } from '../lib/address.ts';
+import { pathIn, queryIn } from '../lib/url.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import { isMediaType } from '../oci/media-type.ts';
 import type { WriteRoute } from '../oci/push.ts';

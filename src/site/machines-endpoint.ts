@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import * as v from 'valibot';
-import { queryIn } from '../lib/address.ts';
 import { ConfigError, type ConfigErrorCode } from '../lib/config-error.ts';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
+import { queryIn } from '../lib/url.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { Audit, Trail } from './audit.ts';

@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import { pathIn } from '../lib/address.ts';
 import { ConfigError } from '../lib/config-error.ts';
 import { type RequestHandler, readLimited, sendJson as sendJsonWith } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import { check, type Schema } from '../lib/schema.ts';
 import { parseStrictJson } from '../lib/strict-json.ts';
+import { pathIn } from '../lib/url.ts';
 import type { Repository } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { auditReasonOf } from './api/api-problem.ts';

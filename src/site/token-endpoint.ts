@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import { queryIn } from '../lib/address.ts';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
+import { queryIn } from '../lib/url.ts';
 import { hostsNamed } from '../oci/pattern.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';

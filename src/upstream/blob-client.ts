@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { WebLocation } from '../lib/address.ts';
 import { entriesAtMost } from '../lib/lru.ts';
+import type { WebLocation } from '../lib/url.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import { type ByteRange, formatRange, isInNoBlob, type RangeRequest, rangeFrom } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';

@@ -1,4 +1,4 @@
-import { formatLocation } from '../lib/address.ts';
+import { formatLocation } from '../lib/url.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import type { RangeRequest } from '../oci/range.ts';
 import type { Repository } from '../oci/reference.ts';

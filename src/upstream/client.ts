@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { authorityOf, hostOf, portOf } from '../lib/address.ts';
 import type { Log } from '../lib/log.ts';
+import { authorityOf, hostOf, portOf } from '../lib/url.ts';
 import type { Repository, SourceHost } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { HostNotAllowedError } from '../oci/registry-error.ts';

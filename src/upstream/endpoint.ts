@@ -1,4 +1,4 @@
-import { hostOf, portOf, targetOf, type WebLocation, withQuery } from '../lib/address.ts';
+import { hostOf, portOf, targetOf, type WebLocation, withQuery } from '../lib/url.ts';
 import { parseSourceHost, type Repository } from '../oci/reference.ts';
 import type { RequestOptions } from '../oci/registry.ts';
 import type { RegistryError } from '../oci/registry-error.ts';

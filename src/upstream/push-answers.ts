@@ -1,6 +1,6 @@
 import { validateHeaderValue } from 'node:http';
-import { resolveReference, type WebLocation, withQuery } from '../lib/address.ts';
 import type { Sealer } from '../lib/seal.ts';
+import { resolveReference, type WebLocation, withQuery } from '../lib/url.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import type { AdmittedWrite, WriteRoute } from '../oci/push.ts';
 import { formatManifestReference, formatRepository } from '../oci/reference.ts';

@@ -1,9 +1,9 @@
 import { Agent, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { createProxyServer } from 'httpxy';
-import { formatLocation, hostOf, portOf, targetOf, type WebLocation, withQuery } from '../lib/address.ts';
 import { FairBudget } from '../lib/fair-budget.ts';
 import type { Sealer } from '../lib/seal.ts';
+import { formatLocation, hostOf, portOf, targetOf, type WebLocation, withQuery } from '../lib/url.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { AdmittedWrite, PushForwarder, WriteRoute } from '../oci/push.ts';
 import { formatManifestReference, type ManifestReference, type Repository } from '../oci/reference.ts';

@@ -7,7 +7,7 @@ import {
   targetOf,
   type WebLocation,
   withQuery,
-} from '../lib/address.ts';
+} from '../lib/url.ts';
 import { type Digest, digestOf, parseDigest } from '../oci/digest.ts';
 import {
   formatManifestReference,

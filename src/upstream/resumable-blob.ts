@@ -1,7 +1,7 @@
 import type { Hash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { WebLocation } from '../lib/address.ts';
+import type { WebLocation } from '../lib/url.ts';
 import { pipeInto, type SinkWatch, watchSink } from '../lib/writable.ts';
 import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
 import type { ByteRange, RangeRequest } from '../oci/range.ts';

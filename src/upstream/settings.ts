@@ -1,4 +1,4 @@
-import { containsLogin } from '../lib/address.ts';
+import { containsLogin } from '../lib/url.ts';
 import { DOCKER_HUB, type SourceHost } from '../oci/reference.ts';
 
 /** Files for TLS with one host, in PEM format. */

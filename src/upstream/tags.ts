@@ -1,4 +1,3 @@
-import { resolveReference } from '../lib/address.ts';
 import {
   BackgroundThread,
   startWorker,
@@ -6,6 +5,7 @@ import {
   ThreadFailedError,
 } from '../lib/background-thread.ts';
 import { FairBudget, NO_SHARE, type Share } from '../lib/fair-budget.ts';
+import { resolveReference } from '../lib/url.ts';
 import type { TagPage } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isWebPage, webPageError } from './errors.ts';

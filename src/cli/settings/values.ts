@@ -1,7 +1,8 @@
 import * as v from 'valibot';
-import { addressMatcher, containsLogin } from '../../lib/address.ts';
+import { addressMatcher } from '../../lib/address.ts';
 import { DURATION, parseDuration } from '../../lib/duration.ts';
 import { checking, reading, shown, Text } from '../../lib/schema.ts';
+import { containsLogin } from '../../lib/url.ts';
 
 /** Schemas of single values. Each parses a text (flag, variable) or a scalar of YAML. */
 

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pathIn, queryIn } from '../../lib/address.ts';
 import { abortWhenGone, isCrossSite, type RequestHandler, sendBytes } from '../../lib/http.ts';
 import type { Log } from '../../lib/log.ts';
 import { jsonText } from '../../lib/text.ts';
+import { pathIn, queryIn } from '../../lib/url.ts';
 import type { AccountIdentity } from '../account.ts';
 import type { Audit, Trail } from '../audit.ts';
 import type { Authenticate } from '../authenticate.ts';

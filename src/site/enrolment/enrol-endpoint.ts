@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import * as v from 'valibot';
-import { queryIn } from '../../lib/address.ts';
 import { ConfigError } from '../../lib/config-error.ts';
 import type { RequestHandler } from '../../lib/http.ts';
 import type { Log } from '../../lib/log.ts';
+import { queryIn } from '../../lib/url.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { type Account, createAccessToken, enrolmentHashOf } from '../account.ts';
 import type { AccountIndex } from '../account-index.ts';

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { queryIn } from '../../lib/address.ts';
 import { ConfigError } from '../../lib/config-error.ts';
 import { isCrossSite, type RequestHandler } from '../../lib/http.ts';
 import type { Log } from '../../lib/log.ts';
+import { queryIn } from '../../lib/url.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { type Account, type AccountIdentity, NAME } from '../account.ts';
 import { AUDIT_REASONS, type Audit, type AuditReason, type Trail } from '../audit.ts';

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
-import { containsLogin, isLoopback } from '../../lib/address.ts';
+import { isLoopback } from '../../lib/address.ts';
 import { choice, combining, fields, mapOf, oneOrMore, reading, shown, Text } from '../../lib/schema.ts';
+import { containsLogin } from '../../lib/url.ts';
 import { ACCOUNT_ROLES, AccountName, NAME } from '../account.ts';
 
 /** Checks an issuer; accepts plain HTTP on loopback only. Returns it unchanged. */

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pathIn, queryIn } from '../../lib/address.ts';
 import { abortWhenGone, isCrossSite, type RequestHandler, sendBytes } from '../../lib/http.ts';
 import type { Log } from '../../lib/log.ts';
 import { createSealer } from '../../lib/seal.ts';
 import type { SharedState } from '../../lib/shared-state.ts';
+import { pathIn, queryIn } from '../../lib/url.ts';
 import type { AccountIdentity } from '../account.ts';
 import { API_PROBLEMS, ApiProblem, toApiProblem } from '../api/api-problem.ts';
 import type { ApiService } from '../api/operation.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { containsLogin, formatLocation, resolveReference, type WebLocation } from '../../lib/address.ts';
+import { containsLogin, formatLocation, resolveReference, type WebLocation } from '../../lib/url.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts';
 import type { Access } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
-import { type WebLocation, withQuery } from '../../lib/address.ts';
 import { objectOf, parseJson } from '../../lib/json.ts';
 import { entriesAtMost } from '../../lib/lru.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
+import { type WebLocation, withQuery } from '../../lib/url.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { drain, followRedirects, noticesOf, readBody } from '../http/reply.ts';
 import { type Outgoing, type Reply, type Transport, USER_AGENT } from '../http/transport.ts';

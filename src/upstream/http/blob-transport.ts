@@ -6,7 +6,7 @@
 //     Node 20     2.7                3.0         1.3              1.6
 //     Node 24     3.0                2.2         1.7              1.8
 import { LRUCache } from 'lru-cache';
-import { targetOf } from '../../lib/address.ts';
+import { targetOf } from '../../lib/url.ts';
 import type { Dial } from '../net/dial.ts';
 import type { Timeouts } from '../settings.ts';
 import { type Body, BrokenBodyError, createBodyStream, type FlowControl, type SlabPool } from './body.ts';

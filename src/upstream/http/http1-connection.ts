@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { hostOf, portOf } from '../../lib/address.ts';
+import { hostOf, portOf } from '../../lib/url.ts';
 import type { Dial, DialTarget } from '../net/dial.ts';
 import type { Slab, SlabPool } from './body.ts';
 

@@ -1,5 +1,5 @@
-import { containsLogin, resolveReference, type WebLocation } from '../../lib/address.ts';
 import { FairBudget, NO_SHARE, type Share } from '../../lib/fair-budget.ts';
+import { containsLogin, resolveReference, type WebLocation } from '../../lib/url.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 
 import type { Outgoing, Reply, Transport } from './transport.ts';

@@ -1,7 +1,7 @@
 import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { pipeline, type Readable } from 'node:stream';
-import { formatLocation, hostOf, portOf, targetOf } from '../../lib/address.ts';
+import { formatLocation, hostOf, portOf, targetOf } from '../../lib/url.ts';
 import { type Dial, type DialTarget, proxyAuthorization } from '../net/dial.ts';
 import type { NameGuard } from '../net/name-guard.ts';
 import type { Timeouts } from '../settings.ts';

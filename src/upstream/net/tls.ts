@@ -3,10 +3,10 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import { LRUCache } from 'lru-cache';
-import { authorityOf } from '../../lib/address.ts';
 import { entriesAtMost } from '../../lib/lru.ts';
 import { readTextFile } from '../../lib/regular-file.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
+import { authorityOf } from '../../lib/url.ts';
 import type { TlsSettings } from '../settings.ts';
 
 /** The TLS parameters for one host. */

@@ -1,5 +1,5 @@
 import type { TLSSocket } from 'node:tls';
-import { hostOf, portOf, resolveReference } from '../../../lib/address.ts';
+import { hostOf, portOf, resolveReference } from '../../../lib/url.ts';
 import { DOCKER_HUB, type RepositoryName } from '../../../oci/reference.ts';
 import type { Credentials } from '../../../upstream/auth/credentials.ts';
 import { type Challenge, createTokenCache, parseChallenges, scopeOf } from '../../../upstream/auth/token.ts';
