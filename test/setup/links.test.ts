@@ -147,3 +147,14 @@ test.each([
   }
   expect(readdirSync(folder)).toEqual(['file']);
 });
+
+test.each([
+  ['--reload reaches no daemon of another machine', ['--reload']],
+  ['--strict says nothing of a removal', ['--remove', '--strict']],
+])('metahub setup --root: %s', async (_, words) => {
+  const root = temporaryFolder();
+  const { status, stderr } = await runCli('setup', 'docker', '--root', root, ...words);
+  expect(stderr).toContain('cannot be used with option');
+  expect(status).toBe(2);
+  expect(readdirSync(root)).toEqual([]);
+});

@@ -34,7 +34,7 @@ const EXAMPLES = helpText(
   ],
   'setup merges its part into the files and keeps other settings. --remove restores a file byte for byte when nobody has edited it since; in an ' +
     'edited file it removes only MetaHub’s part. setup keeps the earlier content in /var/lib/metahub/setup.',
-  'Exit status: 0 done, 1 no file could be changed, 2 a wrong option, 3 some runtimes were configured and others not.',
+  'Exit status: 0 done, 1 no file could be changed, 2 a wrong option, 3 a runtime was not configured, or a daemon did not reload.',
 );
 
 /** Adds the options and the action of `metahub setup`. */
@@ -45,8 +45,14 @@ export function configure(command: Command): void {
   command
     .option('--dry-run', 'show the changes without writing them')
     .option('--remove', 'remove what setup added')
-    .option('--strict', 'configure no fallback to the registry, if the runtime allows that')
-    .option('--reload', 'make the running daemons read the changes')
+    .addOption(
+      command
+        .createOption('--strict', 'configure no fallback to the registry, if the runtime allows that')
+        .conflicts('remove'),
+    )
+    .addOption(
+      command.createOption('--reload', 'make the running daemons read the changes').conflicts('root'),
+    )
     .option('--root <dir>', 'configure the machine below this folder instead of this one', '/')
     .option('--json', 'print JSON')
     .addHelpText('after', EXAMPLES)
