@@ -187,7 +187,7 @@ export class Eviction {
     this.#evicting = this.#evicting.then(async () => {
       await this.scan();
       await this.#sort();
-      await this.#evictWhile('blob', ({ usedMs }) => this.#options.now() - usedMs >= unusedForMs);
+      await this.#evictWhile('blob', (oldest) => this.#isUnusedFor(oldest, unusedForMs));
     });
     return this.#evicting;
   }
@@ -219,13 +219,17 @@ export class Eviction {
     // Manifests stay if removing all of them could not make enough room.
     const canMakeRoom = held.diskBytes - held.diskBytesOf('manifest') <= boundBytes;
     await this.#evictWhile('manifest', canMakeRoom ? isOver : hasTooMany);
-    const isUnusedFor = (holding: IndexedContent, ms: number) => this.#options.now() - holding.usedMs >= ms;
-    await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_MS));
-    await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_AT_LEAST_MS));
+    for (const keptMs of [DERIVED_KEPT_MS, DERIVED_KEPT_AT_LEAST_MS])
+      await this.#evictWhile('derived', (oldest) => isOver() && this.#isUnusedFor(oldest, keptMs));
     this.#blockedByPins = isOver() && this.#leftPinned.length > 0 && this.#refusals === refusals;
     // A reader may have left after its content was skipped.
     if (this.#blockedByPins && this.#leftPinned.some((digest) => !this.#pins.has(digest)))
       void this.makeRoom();
+  }
+
+  /** A use in the future is as long ago: the clock was set back. Otherwise the content would stay until then. */
+  #isUnusedFor({ usedMs }: IndexedContent, ms: number): boolean {
+    return Math.abs(this.#options.now() - usedMs) >= ms;
   }
 
   /** Evicts the least recently used content of one kind, except pinned content, while `must` returns true. */

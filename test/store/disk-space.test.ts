@@ -245,3 +245,17 @@ test('a transit cache evicts blobs that were unused for its retention time, and 
   kept?.close();
   expect(await store.manifest(manifest.digest)).toBeDefined();
 });
+
+test('a transit cache evicts what was used while the clock was ahead, and what was used after it was set right', async () => {
+  let wallMs = 1_000_000_000;
+  const { store } = await storeAt(await dataDirectory(), { now: () => wallMs });
+  await put(store, 1000);
+  wallMs = 1_000_000;
+  await put(store, 1000);
+  wallMs += 89_999;
+  await store.expireBlobs(90_000);
+  expect(store.heldBytes).toBe(8192);
+  wallMs += 1;
+  await store.expireBlobs(90_000);
+  expect(store.heldBytes).toBe(0);
+});
