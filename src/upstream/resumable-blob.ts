@@ -231,7 +231,8 @@ export function grants(opened: OpenedBlob, range: RangeRequest): boolean {
 /** A 206 that is not usable: without a valid Content-Range, encoded, or with another part than requested. */
 export class UnsoundRangeError extends RegistryError {}
 
-const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/;
+/** @see https://www.rfc-editor.org/rfc/rfc9110#section-14.1 for the case of the unit */
+const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/i;
 
 /**
  * Reads the head of a response. A 200 contains the whole blob, whatever was requested.

@@ -70,6 +70,7 @@ describe('the head of a part of a blob', () => {
     ['bytes 4-9/10', undefined, [4, 10, 10]],
     ['bytes 4-4/10', undefined, [4, 5, 10]],
     ['bytes 4-9/*', undefined, [4, 10, undefined]],
+    ['Bytes 4-9/10', undefined, [4, 10, 10]],
     ['bytes 4-3/10', undefined, 'unsound'],
     ['bytes 4-10/10', undefined, 'unsound'],
     ['bytes 4-9/10', '5', 'unsound'],
