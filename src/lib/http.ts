@@ -27,6 +27,12 @@ export function parseRetryAfterMs(header: string | undefined): number | undefine
   return /^\d+$/.test(header ?? '') ? Number(header) * 1000 : undefined;
 }
 
+/** True when the headers of a request announce a body. @see https://www.rfc-editor.org/rfc/rfc9112#section-6 */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  const length = headers['content-length'];
+  return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
+}
+
 const signals = new WeakMap<ServerResponse, AbortSignal>();
 
 /** A signal that aborts when the response closes before it was sent completely, because the client left. */

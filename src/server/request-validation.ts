@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
-import { isCrossSite, isLoop, readVia } from '../lib/http.ts';
+import { hasBody, isCrossSite, isLoop, readVia } from '../lib/http.ts';
 import type { Digest } from '../oci/digest.ts';
 import { essenceOf, isIndexType } from '../oci/media-type.ts';
 import { LOOP_STATUS, RegistryError } from '../oci/registry-error.ts';
@@ -133,11 +133,6 @@ export function isRead(req: IncomingMessage): boolean {
   return req.method === 'GET' || req.method === 'HEAD';
 }
 
-function announcesBody({ headers }: IncomingMessage): boolean {
-  const length = headers['content-length'];
-  return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
-}
-
 const isHost = (name: string) => name.length === 4 && name.toLowerCase() === 'host';
 const isAuthorization = (name: string) => name.length === 13 && name.toLowerCase() === 'authorization';
 
@@ -230,7 +225,7 @@ export function checkRead(req: IncomingMessage): void {
       headers: { allow: 'GET, HEAD' },
     });
   }
-  if (announcesBody(req)) throw bad('a request with a body is not accepted');
+  if (hasBody(req)) throw bad('a request with a body is not accepted');
   // HTTP/1.0 does not define Expect. Without a body there is nothing to continue with.
   const isIgnored = req.httpVersion === '1.0' || expect?.toLowerCase() === '100-continue';
   if (expect !== undefined && !isIgnored) throw bad('the expectation cannot be met', 417);
@@ -248,7 +243,7 @@ export function checkWrite(req: IncomingMessage): void {
     throw bad('the transfer coding is not supported', 501);
   }
   // Some servers take such a body for the next request.
-  if ((method === 'GET' || method === 'DELETE') && announcesBody(req)) {
+  if ((method === 'GET' || method === 'DELETE') && hasBody(req)) {
     throw bad('a body is not accepted with this method');
   }
   if (headers.upgrade !== undefined) throw bad('this server does not switch protocols');
@@ -259,7 +254,7 @@ export function checkWrite(req: IncomingMessage): void {
 
 /** True when, after this answer, the following bytes on the connection may not be a request. */
 export function mustClose(req: IncomingMessage, status: number): boolean {
-  return announcesBody(req) || status === 405 || status === 414 || status === 417 || status === 505;
+  return hasBody(req) || status === 405 || status === 414 || status === 417 || status === 505;
 }
 
 export function refuseCrossSite(req: IncomingMessage): void {

@@ -2,6 +2,7 @@ import { Agent, type IncomingMessage, type OutgoingHttpHeaders, type ServerRespo
 import type { Socket } from 'node:net';
 import { createProxyServer } from 'httpxy';
 import { FairBudget } from '../lib/fair-budget.ts';
+import { hasBody } from '../lib/http.ts';
 import type { Sealer } from '../lib/seal.ts';
 import { formatLocation, hostOf, portOf, targetOf, type WebLocation, withQuery } from '../lib/url.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -15,7 +16,7 @@ import { type Outgoing, type Reply, USER_AGENT } from './http/transport.ts';
 import { proxyAuthorization } from './net/dial.ts';
 import { filteredHeaders, PushAnswers, statusFor } from './push-answers.ts';
 import { withManifest } from './pushed-manifest.ts';
-import { createPushHosts, type PushHost, type PushHosts, reachableLocation } from './pusher.ts';
+import { createPushHosts, type PushHost, type PushHosts, reachableLocation, UPLOAD_MS } from './pusher.ts';
 
 export interface PushForwarderOptions extends UpstreamOptions {
   /** Seals the locations of uploads, so that clients cannot forge them. */
@@ -28,8 +29,6 @@ export interface PushForwarderOptions extends UpstreamOptions {
   readonly manifestMs?: number;
 }
 
-/** How long a registry may take to receive, verify and answer an upload, in milliseconds. */
-const UPLOAD_MS = 30 * 60 * 1000;
 const ERROR_MAX_BYTES = 64 * 1024;
 const ERROR_MS = 10_000;
 /** Memory for the manifests of all clients, in bytes. */
@@ -43,11 +42,6 @@ const REQUEST_HEADERS = new Set([
   'transfer-encoding',
   'accept',
 ]);
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  const length = headers['content-length'];
-  return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
-}
 
 /** Creates an agent for one request. It connects with {@link PushHost.dial}. */
 function agentFor(host: PushHost, url: URL, proxy: URL | undefined): Agent {

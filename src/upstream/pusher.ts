@@ -73,7 +73,7 @@ interface Request extends WebLocation {
 }
 
 /** How long a registry may take to receive, verify and answer an upload, in milliseconds. */
-const UPLOAD_MS = 30 * 60 * 1000;
+export const UPLOAD_MS = 30 * 60 * 1000;
 const HOPS_MAX = 5;
 
 const isSuccess = ({ status }: Reply) => status >= 200 && status <= 299;
