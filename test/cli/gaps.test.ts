@@ -317,7 +317,13 @@ describe('metahub gaps', () => {
   test.each([
     [['--format', 'xml'], "argument 'xml' is invalid. Allowed choices are text, json,", 2],
     [['--format', 'manifest'], '--format manifest is about one image', 2],
-    [['--offline', '--site', 'hub.example'], '--offline reads the data of this machine', 2],
+    [
+      ['--offline', '--site', 'hub.example'],
+      "option '--offline' cannot be used with option '--site <url>'",
+      2,
+    ],
+    [['--offline', '--mirror', 'http://127.0.0.1:1'], "option '--offline' cannot be used with", 2],
+    [['--json', '--format', 'bake'], "cannot be used with option '--json'", 2],
     [['--offline', '--data', '/nowhere'], 'there is no directory /nowhere', 1],
     [['--mirror', 'http://127.0.0.1:1'], 'no mirror answers at http://127.0.0.1:1', 1],
   ])('fails with %j', async (words, message, expected) => {

@@ -93,6 +93,12 @@ describe('metahub inspect', () => {
     });
   });
 
+  test('--raw and --json exclude each other', async () => {
+    const { stderr, status } = await runCli('inspect', '--raw', '--json', 'alpine');
+    expect(stderr).toContain("option '--raw' cannot be used with option '--json'");
+    expect(status).toBe(2);
+  });
+
   test('--raw prints the bytes that the registry sent', async () => {
     putIndex();
     const { stdout } = await inspect('--raw', 'hub.test/team/app:v1');

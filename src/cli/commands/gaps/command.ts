@@ -56,9 +56,18 @@ export function configure(command: Command): void {
   addSettings(command, GAPS_SETTINGS);
   addTargetOptions(command);
   withSiteOptions(command)
-    .option('--offline', 'read what the mirror saved in its data directory; this can be one minute old')
+    .addOption(
+      command
+        .createOption(
+          '--offline',
+          'read what the mirror saved in its data directory; this can be one minute old',
+        )
+        .conflicts(['site', 'mirror']),
+    )
     .option('--all', 'include images without hardware demands')
-    .addOption(command.createOption('--format <format>', 'print in this format').choices(FORMATS))
+    .addOption(
+      command.createOption('--format <format>', 'print in this format').choices(FORMATS).conflicts('json'),
+    )
     .option('--json', 'short for --format json')
     .addHelpText('after', EXAMPLES)
     .action(gaps);
@@ -111,12 +120,6 @@ async function gaps(written: string | undefined, flags: GapsFlags): Promise<void
 }
 
 async function gapsOfSite(flags: GapsFlags) {
-  if (flags.offline) {
-    throw new UserError('--offline reads the data of this machine, and not a site', {
-      nextStep: 'Leave out --offline or --site.',
-      exitStatus: 2,
-    });
-  }
   const [{ SiteApi }, { GAP }] = await Promise.all([
     import('../../site-api.ts'),
     import('../../../selection/gap-schema.ts'),

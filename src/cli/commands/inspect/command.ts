@@ -28,7 +28,7 @@ export function configure(command: Command): void {
   addSettings(command, INSPECT_SETTINGS);
   command
     .option('--json', 'print JSON')
-    .option('--raw', 'print the manifest unchanged, byte for byte')
+    .addOption(command.createOption('--raw', 'print the manifest unchanged, byte for byte').conflicts('json'))
     .addHelpText('after', EXAMPLES)
     .action(inspect);
 }
