@@ -377,7 +377,9 @@ describe('doctor’s checks of a runtime whose pull does not arrive', () => {
     const refused = 'echo 401 Unauthorized >&2; exit 1';
     expect(await checksOf('containerd', refused, true, true)).toMatchObject({
       status: 'fail',
-      remedy: expect.stringMatching(/^The mirror is a site: .*metahub login http:.* --user ACCOUNT/),
+      remedy: expect.stringMatching(
+        /^The mirror is a site, where containerd needs a login\. .*metahub login http:.* --user ACCOUNT$/,
+      ),
     });
     expect(await checksOf('containerd', refused, false, true)).toMatchObject({
       status: 'fail',

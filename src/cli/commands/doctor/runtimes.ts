@@ -170,7 +170,7 @@ function remedyFor(
   const { daemon } = lookupsIn(process.env)[runtime.name];
   const isConfigured = planInForce(runtime, files, target) !== undefined;
   if (isConfigured && isSite) {
-    return `The mirror is a site: give ${runtime.name} a login (metahub login ${target.url} --user ACCOUNT); docs/site.md says how.`;
+    return `The mirror is a site, where ${runtime.name} needs a login. For docker, podman and skopeo: metahub login ${target.url} --user ACCOUNT`;
   }
   const command = isConfigured && daemon ? `systemctl ${daemon.reread} ${daemon.unit}` : setup(runtime.name);
   return `Run: ${command}; docs/setup.md says what else keeps a runtime from its mirror.`;
