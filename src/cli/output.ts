@@ -1,7 +1,18 @@
-import { chmodSync, fstatSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fchmodSync,
+  fstatSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { resolve } from 'node:path';
 import { whyUnwritable } from '../lib/config-error.ts';
 import { resolveBelow } from '../lib/link-path.ts';
+import { uniqueToken } from '../lib/unique-token.ts';
 import { endQuietlyWithReader, UserError } from './user-error.ts';
 
 /** The destination of an answer. */
@@ -89,10 +100,16 @@ function writePlainly(text: string): void {
 }
 
 function replaceAnswer(path: string, answer: string): void {
-  const unfinished = `${path}.${process.pid}.new`;
+  const unfinished = `${path}.${uniqueToken()}.new`;
+  // Exclusively: in a directory for all, another user may have put a link of this name.
+  const file = openSync(unfinished, 'wx', 0o600);
   try {
-    writeFileSync(unfinished, answer);
-    chmodSync(unfinished, 0o644);
+    try {
+      writeFileSync(file, answer);
+      fchmodSync(file, 0o644);
+    } finally {
+      closeSync(file);
+    }
     renameSync(unfinished, path);
   } catch (error) {
     rmSync(unfinished, { force: true });

@@ -1,8 +1,9 @@
 import { X509Certificate } from 'node:crypto';
-import { chmodSync, existsSync, linkSync } from 'node:fs';
+import { chmodSync, existsSync, linkSync, readFileSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer as createSocketServer } from 'node:net';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { runChecks } from '../../src/cli/commands/doctor/check.ts';
@@ -371,6 +372,16 @@ describe('doctor’s checks of a runtime whose pull does not arrive', () => {
       status: 'fail',
       remedy: expect.stringMatching(/^Run: systemctl restart containerd;/),
     });
+  });
+
+  test('run apptainer in a folder of this user alone, which also has its configuration, and remove it', async () => {
+    const report = join(temporaryFolder(), 'report');
+    const script = `stat --format '%n %a %U' "$PWD" "$APPTAINER_CONFIGDIR" > ${report}; echo image > test.sif`;
+    await checksOf('apptainer', script, false);
+    const [working = '', configuration] = readFileSync(report, 'utf8').split('\n');
+    expect(working).toMatch(new RegExp(`/metahub-doctor-\\w+ 700 ${userInfo().username}$`));
+    expect(configuration).toBe(working);
+    expect(existsSync(working.split(' ')[0] ?? '')).toBe(false);
   });
 
   test('say that a site demands a login', async () => {

@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { storeLogin } from '../../src/cli/commands/login/store-login.ts';
 import { fileOutput } from '../../src/cli/output.ts';
 import { writeConfigFile } from '../../src/lib/config-file.ts';
-import { ForeignLinkError, OWN_LINKS } from '../../src/lib/link-path.ts';
+import { ForeignLinkError, OWN_LINKS, resolveBelow } from '../../src/lib/link-path.ts';
 import { openMachineAdmin } from '../../src/site/machine-admin.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { runCli } from '../support/run-cli.ts';
@@ -70,6 +70,35 @@ describe.each(WRITERS)('%s', (_, name, before, write) => {
     await write(path);
     expect(readlinkSync(path)).toBe(`../managed/${name}`);
     expect((await readFile(target, 'utf8')).length).toBeGreaterThan(0);
+  });
+
+  test.runIf(IS_ROOT)('follows no link that another user has put into a directory for all', async () => {
+    const { path, target, managed, place } = linked(name);
+    await writeFile(target, before ?? '');
+    await chmod(place, 0o1777);
+    lchownSync(path, OTHER.uid, OTHER.gid);
+    // As an error or as an exit status.
+    await Promise.resolve(path)
+      .then(write)
+      .catch(() => {});
+    expect(await readFile(target, 'utf8')).toBe(before);
+    expect([await readdir(managed), await readdir(place)]).toEqual([[name], [name]]);
+  });
+});
+
+describe('resolveBelow()', () => {
+  test.runIf(IS_ROOT).each([
+    ['a link of another user in a directory for all', 0o1777, OTHER.uid, 0, false],
+    ['a link of this user there', 0o1777, 0, OTHER.uid, true],
+    ['a link of the directory’s owner there', 0o1777, OTHER.uid, OTHER.uid, true],
+    ['a link of another user in a directory of this user', 0o755, OTHER.uid, 0, true],
+  ])('%s', async (_, mode, ownerOfLink, ownerOfFolder, isFollowed) => {
+    const { path, target, place } = linked('file');
+    await chown(place, ownerOfFolder, 0);
+    await chmod(place, mode);
+    lchownSync(path, ownerOfLink, 0);
+    if (isFollowed) expect(resolveBelow('/', path)).toBe(target);
+    else expect(() => resolveBelow('/', path)).toThrow(ForeignLinkError);
   });
 });
 
@@ -146,6 +175,16 @@ describe('a machine file that is a symbolic link', () => {
 });
 
 describe('fileOutput()', () => {
+  test('does not write through a link that awaits its unfinished file', async () => {
+    const path = join(folder, 'host.json');
+    const precious = join(folder, 'precious');
+    await writeFile(precious, 'old', { mode: 0o600 });
+    symlinkSync(precious, `${path}.${process.pid}.new`);
+    fileOutput(path).write('new');
+    expect([await readFile(path, 'utf8'), await readFile(precious, 'utf8')]).toEqual(['new', 'old']);
+    expect((await stat(precious)).mode & 0o777).toBe(0o600);
+  });
+
   test.runIf(IS_ROOT)('writes to a device, and does not replace it with a file', () => {
     const device = join(folder, 'null');
     execFileSync('mknod', [device, 'c', '1', '3']);

@@ -1,7 +1,8 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { TEST_REPOSITORY } from '../../../mirror/connection-tests.ts';
@@ -65,7 +66,8 @@ const lookupsIn = (environment: NodeJS.ProcessEnv): Readonly<Record<RuntimeSetup
   },
   apptainer: {
     commands: (image) => {
-      const file = join(tmpdir(), `${basename(image).replace(':', '-')}.sif`);
+      // In the folder in which it runs.
+      const file = 'test.sif';
       return [
         ['apptainer', 'pull', '--disable-cache', file, `docker://${image}`],
         ['singularity', 'pull', '--disable-cache', file, `docker://${image}`],
@@ -238,13 +240,16 @@ async function problemOf([program, ...args]: Command): Promise<string | undefine
 
 /** Resolves to the last line of output when the program ends, whatever its exit status is. */
 function runQuietly([program, ...args]: Command, signal: AbortSignal): Promise<string> {
-  return new Promise((resolve) => {
+  // Of this user alone: another one could put files into a common folder for apptainer to read.
+  const folder = mkdtempSync(join(tmpdir(), 'metahub-doctor-'));
+  return new Promise<string>((resolve) => {
     const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       signal,
       killSignal: 'SIGKILL',
+      cwd: folder,
       // Otherwise apptainer creates a folder in the home of the user.
-      env: { ...process.env, APPTAINER_CONFIGDIR: tmpdir() },
+      env: { ...process.env, APPTAINER_CONFIGDIR: folder },
     });
     let last = '';
     const keep = (chunk: Buffer) => {
@@ -254,7 +259,7 @@ function runQuietly([program, ...args]: Command, signal: AbortSignal): Promise<s
     child.stderr.on('data', keep);
     child.on('error', () => resolve(last.trim()));
     child.on('close', () => resolve(last.trim().split('\n').at(-1) ?? ''));
-  });
+  }).finally(() => rmSync(folder, { recursive: true, force: true }));
 }
 
 /** Returns two checks for each installed runtime. */
