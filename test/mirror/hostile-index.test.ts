@@ -201,6 +201,26 @@ describe('CVE-2026-21717 of Node.js: numeric names that collide in a hash table'
   });
 });
 
+describe('an annotation of sixty thousand characters in a small index', () => {
+  const LENGTH = 60_000;
+  const long = (text: string) => text.repeat(LENGTH / text.length);
+
+  test.each([
+    ['one word before a property', `${long('a')} x86_64 :: level :: v3`],
+    ['one word after ::', `::${long('0')}`],
+    ['words between ::', long('a::a')],
+    ['white space between ::', `a :: ${long(' ')}`],
+    ['an unfinished property', `a :: ${long('b')} ::`],
+    ['a property with a long value', `a :: b :: ${long('1.')}`],
+  ])('%s blocks the event loop for less than 50 ms of CPU time', async (_, features) => {
+    const { pull } = await mirrorOf((tag) =>
+      indexOf(tag, (at) => [{ annotations: { 'io.metahub.features': features } }, {}][at]),
+    );
+    await pull('first');
+    expect(await longestTurnMs(() => pull('second'))).toBeLessThan(50);
+  });
+});
+
 describe('an author’s words that have a meaning in JavaScript', () => {
   test.each(['constructor', '__proto__', 'toString', 'hasOwnProperty'])(
     '%s is a word like any other',
