@@ -36,6 +36,14 @@ export function formatFeature({ kind, value }: Feature): string {
   return kind === 'level' || (kind === 'cpuflag' && isBareFlag(value)) ? value : `${kind}:${value}`;
 }
 
+/** The values of one kind among features as they are written, in the same order. */
+export function valuesOf(features: readonly string[], kind: string): readonly string[] {
+  return features.flatMap((text) => {
+    const feature = parseFeature(text);
+    return feature?.kind === kind ? [feature.value] : [];
+  });
+}
+
 /** True when a word without a kind is this flag. A flag that is spelled like a level needs its kind. */
 function isBareFlag(word: string): boolean {
   return BARE_FLAG.test(word) && canonicalLevel(word) === undefined;
@@ -96,9 +104,18 @@ export function isNewerThanTable(driver: string): boolean {
 }
 
 /** The highest CUDA version that a driver (`535.104.05`) is known to run. Undefined for drivers older than CUDA 9. */
-export function greatestCuda(driver: string): string | undefined {
+function greatestCuda(driver: string): string | undefined {
   const branch = Number.parseInt(driver, 10);
   return CUDA_BY_BRANCH.find(([first]) => branch >= first)?.[1];
+}
+
+/** The CUDA versions that a host's driver runs: those that its features state, or else those of its driver's branch. */
+export function cudaVersionsOf(features: readonly string[]): readonly string[] {
+  const stated = valuesOf(features, 'cuda');
+  if (stated.length > 0) return stated;
+  return valuesOf(features, 'nvdriver')
+    .map(greatestCuda)
+    .filter((cuda) => cuda !== undefined);
 }
 
 /** The parts of a cloud's instance type, which images may demand. */

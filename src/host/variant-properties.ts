@@ -1,6 +1,6 @@
 import { compareVersions, parseVersion, type Version } from '../lib/version.ts';
 import { type CodeTarget, machineCodeRunsOn, ptxRunsOn } from './compute-capability.ts';
-import { type Feature, formatFeature, parseFeature } from './features.ts';
+import { cudaVersionsOf, type Feature, formatFeature, parseFeature, valuesOf } from './features.ts';
 import type { HostProfile } from './profile.ts';
 
 /**
@@ -67,14 +67,6 @@ function ofX86({ cpu, platform }: HostProfile): readonly VariantProperty[] {
   return [...levels, ...X86_FLAGS.filter(has).map((feature) => ({ namespace, feature, value: 'on' }))];
 }
 
-/** The values of a kind in a host's features. */
-function valuesOf({ features }: HostProfile, kind: string): readonly string[] {
-  return features.flatMap((text) => {
-    const feature = parseFeature(text);
-    return feature?.kind === kind ? [feature.value] : [];
-  });
-}
-
 /** All versions of a major version from `minor` down: `2.1`, `2.0` for major 2, minor 1. */
 function downFrom(major: number, minor: number): readonly string[] {
   return Array.from({ length: minor + 1 }, (_, at) => `${major}.${minor - at}`);
@@ -82,7 +74,7 @@ function downFrom(major: number, minor: number): readonly string[] {
 
 function ofArm(profile: HostProfile): readonly VariantProperty[] {
   const namespace = 'aarch64';
-  const [level = 'arm64-v8.0'] = valuesOf(profile, 'level');
+  const [level = 'arm64-v8.0'] = valuesOf(profile.features, 'level');
   const [major = 8, minor = 0] = level.slice('arm64-v'.length).split('.').map(Number);
   // Armv9.N includes Armv8.(N+5).
   const held = major === 9 ? [...downFrom(9, minor), ...downFrom(8, minor + 5)] : downFrom(8, minor);
@@ -119,12 +111,12 @@ const CODE_TARGETS = [12, 11, 10, 9, 8, 7, 6, 5].flatMap((major) =>
 
 /** The bounds of CUDA that the driver meets, and the machine code and PTX that run on one of the GPUs. */
 function ofCuda(profile: HostProfile): readonly VariantProperty[] {
-  const [cuda] = valuesOf(profile, 'cuda').map(parseVersion);
+  const [cuda] = cudaVersionsOf(profile.features).map(parseVersion);
   const bounds = (name: string, isMet: (order: number) => boolean) =>
     CUDA_VERSIONS.filter(({ version }) => cuda !== undefined && isMet(compareVersions(version, cuda))).map(
       ({ value }) => ({ namespace: 'nvidia', feature: `cuda_version_${name}_bound`, value }),
     );
-  const gpus = valuesOf(profile, 'nvcap').map((capability) => parseVersion(capability) ?? []);
+  const gpus = valuesOf(profile.features, 'nvcap').map((capability) => parseVersion(capability) ?? []);
   const code = (form: string, runsOn: (target: CodeTarget, gpu: Version) => boolean) =>
     CODE_TARGETS.filter((target) => gpus.some((gpu) => runsOn(target, gpu))).map(({ name }) => ({
       namespace: 'nvidia',

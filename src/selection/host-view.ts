@@ -1,4 +1,4 @@
-import { greatestCuda, parseFeature } from '../host/features.ts';
+import { cudaVersionsOf, parseFeature } from '../host/features.ts';
 import { ancestorsOf } from '../host/identify.ts';
 import type { HostProfile } from '../host/profile.ts';
 import { normalizePlatform } from '../lib/platform.ts';
@@ -69,10 +69,8 @@ function claimsOf({ features }: HostProfile): Map<string, readonly string[]> {
     if (values === undefined) claims.set(feature.kind, [feature.value]);
     else values.push(feature.value);
   }
-  // A driver supports the CUDA versions of its branch, even if the profile does not list them.
-  const drivers = claims.has('cuda') ? [] : (claims.get('nvdriver') ?? []);
-  const brought = drivers.map(greatestCuda).filter((cuda) => cuda !== undefined);
-  if (brought.length > 0) claims.set('cuda', brought);
+  const cuda = cudaVersionsOf(features);
+  if (cuda.length > 0) claims.set('cuda', [...cuda]);
   return claims;
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { canonicalArchitecture, platformVariant } from '../../src/host/architecture.ts';
 import type { HostFacts } from '../../src/host/facts.ts';
-import { claimedFeatures, greatestCuda, hostFeatures, parseInstanceType } from '../../src/host/features.ts';
+import { claimedFeatures, cudaVersionsOf, hostFeatures, parseInstanceType } from '../../src/host/features.ts';
 
 const bare: HostFacts = {
   os: 'linux',
@@ -77,7 +77,12 @@ test.each([
   ['450.80.02', '11.0'],
   ['367.57', undefined],
 ])('driver %s runs CUDA %s', (driver, cuda) => {
-  expect(greatestCuda(driver)).toBe(cuda);
+  expect(cudaVersionsOf([`nvdriver:${driver}`])).toEqual(cuda === undefined ? [] : [cuda]);
+});
+
+test('the CUDA versions of a host are those that it states, or else that of its driver', () => {
+  expect(cudaVersionsOf(['cuda:12.2', 'nvdriver:580.65', 'cuda:11.8'])).toEqual(['12.2', '11.8']);
+  expect(cudaVersionsOf(['cpu:zen4', 'nvcap:9.0'])).toEqual([]);
 });
 
 test('a driver that reports its CUDA version needs no table entry', () => {

@@ -93,7 +93,7 @@ selectionCases('entries marked with properties of wheel variants', {
 describe('the properties that detect prints for a host', () => {
   test.each([
     'cpu:zen4 nvcap:8.9 cuda:12.2',
-    'cpu:aarch64 nvcap:8.7 cuda:11.4',
+    'cpu:aarch64 nvcap:8.7 nvdriver:470.82',
     'cpu:neoverse_v2 arm64-v9.0',
   ])('are those of which each makes an entry eligible for it: %s', (features) => {
     const host = hostOf(features);

@@ -1,5 +1,5 @@
 import { flagsForHost } from '../../../host/compiler-flags.ts';
-import { parseFeature } from '../../../host/features.ts';
+import { cudaVersionsOf, parseFeature, valuesOf } from '../../../host/features.ts';
 import { archspecName, familyOf } from '../../../host/identify.ts';
 import type { HostProfile } from '../../../host/profile.ts';
 import { formatVariantProperty, propertiesOfHost } from '../../../host/variant-properties.ts';
@@ -37,11 +37,7 @@ function quoted(value: string): string {
 /** Formats shell variables for builds on this host. */
 export function renderBuildEnv(profile: HostProfile): string {
   const { cpu, platform, features } = profile;
-  const values = (kind: string) =>
-    features
-      .map(parseFeature)
-      .filter((feature) => feature?.kind === kind)
-      .map((feature) => feature?.value ?? '');
+  const values = (kind: string) => valuesOf(features, kind);
   const flags = flagsForHost(cpu.compatible, GCC)?.flags;
   const target = /-m(?:arch|cpu)=(\S+)/.exec(flagsForHost(cpu.compatible, CLANG)?.flags ?? '')?.[1];
   const cuda = values('nvcap').map((capability) => `${capability.replace('.', '')}-real`);
@@ -71,18 +67,14 @@ export function renderBuildEnv(profile: HostProfile): string {
  * @see https://conda.org/learn/ceps/cep-0046/ `__cuda_arch`
  */
 export function renderConda(profile: HostProfile): string {
-  const values = (kind: string) =>
-    profile.features
-      .map(parseFeature)
-      .filter((feature) => feature?.kind === kind)
-      .map((feature) => feature?.value ?? '');
+  const values = (kind: string) => valuesOf(profile.features, kind);
   // With several GPUs, the least capable one counts.
-  const capabilities = values('nvcap').sort((a, b) =>
+  const capabilities = values('nvcap').toSorted((a, b) =>
     compareVersions(parseVersion(a) ?? [], parseVersion(b) ?? []),
   );
   const variables: readonly (readonly [name: string, value: string | undefined])[] = [
     ['ARCHSPEC', archspecName(profile.cpu.microarchitecture)],
-    ['CUDA', values('cuda')[0]],
+    ['CUDA', cudaVersionsOf(profile.features)[0]],
     ['CUDA_ARCH', capabilities[0]],
     ['GLIBC', values('glibc')[0]],
     ['LINUX', profile.platform.os === 'linux' ? values('kernel')[0] : undefined],
@@ -118,11 +110,9 @@ const GENERIC: ReadonlyMap<string, string> = new Map([
 ]);
 
 function acceleratorOf(profile: HostProfile): string | undefined {
-  const features = profile.features.map(parseFeature);
-  const value = (kind: string) => features.find((feature) => feature?.kind === kind)?.value;
-  const capability = value('nvcap');
+  const [capability] = valuesOf(profile.features, 'nvcap');
   if (capability !== undefined) return `accel/nvidia/cc${capability.replace('.', '')}`;
-  const target = value('gfx');
+  const [target] = valuesOf(profile.features, 'gfx');
   return target === undefined ? undefined : `accel/amd/${target.replace(/:.*/, '')}`;
 }
 
@@ -208,11 +198,7 @@ function osOf({ osId, osVersion }: DetectedHost['facts']['system']): string | un
 /** Formats the constraints of a spec for this host: its architecture, and the variants of its GPUs. */
 export function renderSpack({ profile, facts }: DetectedHost): string {
   const { cpu, platform } = profile;
-  const values = (kind: string) =>
-    profile.features
-      .map(parseFeature)
-      .filter((feature) => feature?.kind === kind)
-      .map((feature) => feature?.value ?? '');
+  const values = (kind: string) => valuesOf(profile.features, kind);
   const os = osOf(facts.system);
   const target = archspecName(cpu.microarchitecture) ?? familyOf(cpu.microarchitecture);
   const arch = os === undefined ? `target=${target}` : `arch=${platform.os}-${os}-${target}`;

@@ -1,5 +1,5 @@
 import type { GpuFacts } from '../../../host/facts.ts';
-import { parseFeature } from '../../../host/features.ts';
+import { valuesOf } from '../../../host/features.ts';
 import type { GpuProfile, HostProfile } from '../../../host/profile.ts';
 import { counted, gibText, wrap } from '../../../lib/text.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
@@ -158,7 +158,7 @@ function featureRows({ detected, profile }: DetectedHost): readonly Row[] {
 }
 
 function claimed({ features }: HostProfile, kind: string): string | undefined {
-  return features.map(parseFeature).find((feature) => feature?.kind === kind)?.value;
+  return valuesOf(features, kind)[0];
 }
 
 function flagCount(count: number): string {

@@ -1,6 +1,6 @@
 import { COMPILER_NAMES, flagsForHost, parseCompiler } from '../../../host/compiler-flags.ts';
 import { effectiveCpu } from '../../../host/effective-flags.ts';
-import { DETECTED_KINDS, isDetectedKind, parseFeature } from '../../../host/features.ts';
+import { DETECTED_KINDS, isDetectedKind, valuesOf } from '../../../host/features.ts';
 import { formatReason, whyNot } from '../../../host/why-not.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import type { DetectedHost } from '../../detect-host.ts';
@@ -44,10 +44,7 @@ function valuesNamed(name: string, host: DetectedHost): readonly string[] | unde
   if (Object.hasOwn(VALUES, name)) {
     return VALUES[name]?.(host).filter((value) => value !== undefined && value !== '') as readonly string[];
   }
-  const values = host.profile.features
-    .map(parseFeature)
-    .filter((feature) => feature?.kind === name)
-    .map((feature) => feature?.value ?? '');
+  const values = valuesOf(host.profile.features, name);
   return values.length > 0 || isDetectedKind(name) ? values : undefined;
 }
 
