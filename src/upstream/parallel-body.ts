@@ -35,7 +35,7 @@ type Take = Parameters<Body['read']>[0];
  * outstanding range is delivered as it arrives; later ones wait in memory, within the budget.
  *
  * For its reader it is the {@link Body} of one response: when a range fails for good, the body breaks off, and
- * the reader requests the rest on one connection.
+ * the reader requests the rest anew.
  */
 export class ParallelBody implements Body {
   readonly #options: ParallelOptions;
@@ -180,9 +180,8 @@ export class ParallelBody implements Body {
         if (this.#outcome !== undefined || !isUpstreams) throw error;
         this.#controller?.back();
         tries = segment.receivedBytes - before >= FRUITFUL_MIN_BYTES ? 1 : tries + 1;
+        if (tries >= TRIES_MAX) throw new BrokenBodyError(error.message, { cause: error });
         const waitMs = waitBeforeRepeat(error, retryMs * 2 ** tries);
-        if (tries >= TRIES_MAX || waitMs === undefined)
-          throw new BrokenBodyError(error.message, { cause: error });
         await delay(waitMs, undefined, { signal: this.#abort.signal });
       }
     }

@@ -20,11 +20,10 @@ export function isThrottled(error: unknown): boolean {
 
 /**
  * How long to wait before a request that failed with this error is repeated, in milliseconds: at least
- * `pauseMs`, longer when there were too many requests, and as long as `Retry-After` says. Undefined when no
- * client waits that long.
+ * `pauseMs`, longer when there were too many requests, and as long as `Retry-After` says if a client waits that
+ * long.
  */
-export function waitBeforeRepeat(error: unknown, pauseMs: number): number | undefined {
+export function waitBeforeRepeat(error: unknown, pauseMs: number): number {
   const askedMs = parseRetryAfterMs(registryErrorIn(error)?.headers['retry-after']) ?? 0;
-  if (askedMs > WAIT_MAX_MS) return undefined;
-  return Math.max(askedMs, isThrottled(error) ? pauseMs * THROTTLED_FACTOR : pauseMs);
+  return Math.max(Math.min(askedMs, WAIT_MAX_MS), isThrottled(error) ? pauseMs * THROTTLED_FACTOR : pauseMs);
 }

@@ -143,14 +143,14 @@ async function copy(
     if (!isFruitful) current?.reportBad();
     current = undefined;
     const reason = (failure as Error).message;
-    const waitMs = waitBeforeRepeat(failure, source.resumeMs * 2 ** fruitless);
-    if (fruitless >= FRUITLESS_TRIES_MAX || resumes >= RESUMES_MAX || waitMs === undefined) {
+    if (fruitless >= FRUITLESS_TRIES_MAX || resumes >= RESUMES_MAX) {
       throw new RegistryError(
         'UNAVAILABLE',
         `${source.name} broke off at byte ${progress.position}: ${reason}`,
       );
     }
     source.onResume(progress.position, reason);
+    const waitMs = waitBeforeRepeat(failure, source.resumeMs * 2 ** fruitless);
     await delay(waitMs, undefined, { signal });
   }
   if (!hasDigest(progress, digest)) throw mismatch(source);

@@ -126,16 +126,6 @@ describe.each(READERS)(
       expect(store.ranges().slice(asked)).toEqual([undefined]);
     });
 
-    test('fault 87: a range that is refused: with a Retry-After of a day, no range is asked for again', async () => {
-      const { store, read } = await start((nth, _, response) => {
-        if (nth === 0) return 'not mine';
-        response.writeHead(429, { 'content-length': 0, 'retry-after': '86400' }).end();
-        return 'served';
-      });
-      await expect(read()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-      expect(new Set(store.ranges()).size).toBe(store.ranges().length);
-    });
-
     test('fault 88: the whole blob in place of a range: it is read in one piece, and no byte is misplaced', async () => {
       const { store, read } = await start((nth, _, response) => {
         if (nth === 0) return 'not mine';
