@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { hashPassword } from '../../src/site/password.ts';
 import { createAuthority } from '../support/certificates.ts';
-import { runCli } from '../support/run-cli.ts';
+import { runCli, runCliWith } from '../support/run-cli.ts';
 import { dataDirectory } from '../support/store.ts';
 
 async function folderWith(files: Readonly<Record<string, string>>): Promise<string> {
@@ -16,6 +16,44 @@ async function folderWith(files: Readonly<Record<string, string>>): Promise<stri
 }
 
 const LIST = 'image: team/app:v1\nmanifests: [{ image: "team/app:v1-zen4" }]\n';
+
+describe('a variable that is most probably a misspelt setting', () => {
+  test.each([
+    ['METAHUB_CACH', 'METAHUB_CACHE'],
+    ['METAHUB_LOGLEVEL', 'METAHUB_LOG_LEVEL'],
+    ['METAHUB_UPSTREAMS', 'METAHUB_UPSTREAM'],
+  ])('is reported: %s', async (name, meant) => {
+    const config = join(await folderWith({ 'config.yaml': '{}\n' }), 'config.yaml');
+    const env = { [name]: 'x' };
+    const check = await runCliWith({ env }, 'config', 'check', '--config', config);
+    expect(check.stdout).toContain(
+      `METAHUB_* (variables): not valid\n  ${name}: there is no such setting; did you mean ${meant}?\n`,
+    );
+    expect(check.status).toBe(2);
+    const show = await runCliWith({ env }, 'config', 'show', '--config', config);
+    expect(show.stderr).toBe(`metahub: ${name}: there is no such setting; did you mean ${meant}?\n`);
+    expect(show.status).toBe(0);
+  });
+
+  test('is none of other programs, and of MetaHub’s own that are no settings', async () => {
+    const config = join(await folderWith({ 'config.yaml': '{}\n' }), 'config.yaml');
+    const names = [
+      'CONFIG',
+      'DEBUG',
+      'SITE_ACCOUNT',
+      'MIRROR',
+      'IMAGE',
+      'E2E',
+      'FUZZ_RUNS',
+      'SOMETHING_ELSE',
+      'CACHE_SIZE',
+    ];
+    const values = names.map((name) => [`METAHUB_${name}`, name === 'CACHE_SIZE' ? '1GiB' : config]);
+    const { stdout, status } = await runCliWith({ env: Object.fromEntries(values) }, 'config', 'check');
+    expect(stdout).not.toContain('variables');
+    expect(status).toBe(0);
+  });
+});
 
 describe('metahub config check FILE', () => {
   test.each([

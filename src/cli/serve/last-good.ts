@@ -1,13 +1,14 @@
 import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeDirectory } from '../../lib/atomic-file.ts';
-import type { ServeSettings } from './compose.ts';
+import type { LoadedSettings } from '../settings/load.ts';
+import type { SERVE_SETTINGS } from '../settings/table.ts';
 
 /** Flags in commander's form. */
 type Flags = Readonly<Record<string, unknown>>;
 
 /** Settings, and the file that some of them come from. */
-export type ReadSettings = ServeSettings & { readonly filePath: string | undefined };
+export type ReadSettings = LoadedSettings<typeof SERVE_SETTINGS>;
 
 /**
  * The configuration files of the mirror's last successful start or reload, stored next to the data. A mirror

@@ -168,6 +168,7 @@ export async function runMirror(options: RunOptions): Promise<void> {
   if (!HANGUP_STOPS) process.on('SIGHUP', reload);
   const url = await startListening(mirror, settings, log);
   greet(mirror, settings, url, log);
+  for (const { message } of settings.mistaken) log('warning', 'unknown-variable', message);
   gaps.announce();
 
   const notifier = await openNotifier(log);

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
+import type { ConfigError } from '../../lib/config-error.ts';
 import { loadConfigFile } from './file.ts';
 import { type InstalledService, installedService, sayOfService } from './installed-service.ts';
+import { mistakenVariables } from './mistaken-variables.ts';
 import { addFlags, type ResolvedSettings, resolveSettings, type SettingTable } from './setting.ts';
 import { settingVariables } from './surroundings.ts';
 import { SERVE_SETTINGS } from './table.ts';
@@ -14,6 +16,12 @@ export function addSettings(command: Command, table: SettingTable): void {
   command.option(...CONFIG_FLAG);
 }
 
+export interface LoadedSettings<Table extends SettingTable> extends ResolvedSettings<Table> {
+  readonly filePath: string | undefined;
+  /** Variables that are most probably misspelt settings. They have no effect. */
+  readonly mistaken: readonly ConfigError[];
+}
+
 /**
  * Loads the settings of a command from its flags, the environment, the configuration file and defaults. All
  * commands share one file, so a key that is not in this table belongs to another command.
@@ -23,7 +31,7 @@ export async function loadSettings<Table extends SettingTable>(
   table: Table,
   flags: Readonly<Record<string, unknown>>,
   service?: InstalledService,
-): Promise<ResolvedSettings<Table> & { readonly filePath: string | undefined }> {
+): Promise<LoadedSettings<Table>> {
   const variables = settingVariables({ ...service?.environment, ...process.env });
   const named = flags['config'] ?? variables['METAHUB_CONFIG'];
   const { path, content, placeOf } = await loadConfigFile(typeof named === 'string' ? named : undefined);
@@ -33,7 +41,7 @@ export async function loadSettings<Table extends SettingTable>(
     environment: variables,
     service: service?.values,
   });
-  return { ...resolved, filePath: path };
+  return { ...resolved, filePath: path, mistaken: mistakenVariables(variables) };
 }
 
 /**

@@ -3,7 +3,8 @@ import { check } from '../../lib/schema.ts';
 import { UserError } from '../user-error.ts';
 import { Switch } from './values.ts';
 
-type Environment = Readonly<Record<string, string | undefined>>;
+/** Environment variables by name. */
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Returns the home directory of this user; undefined when there is none, as for a service without HOME and

@@ -51,3 +51,17 @@ test('a site without an account warns that nobody can log in, and says how to ad
   afterTest(() => server.stop());
   expect(server.announced[1]).toContain('metahub machine add USER');
 });
+
+test('a mirror warns of a variable that is most probably a misspelt setting', async () => {
+  const data = await dataDirectory();
+  const server = await startServer({
+    command: process.execPath,
+    args: [metahubProgram, 'serve', '--listen', '127.0.0.1:0', '--data', data, '--images', data],
+    env: { XDG_CONFIG_HOME: data, METAHUB_CACH: 'off' },
+    ready: /("level":"warning","event":"unknown-variable".*)/,
+  });
+  afterTest(() => server.stop());
+  expect(server.announced[1]).toContain(
+    'METAHUB_CACH: there is no such setting; did you mean METAHUB_CACHE?',
+  );
+});

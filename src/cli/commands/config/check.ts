@@ -26,6 +26,7 @@ type Kind =
   | 'machine types'
   | 'groups'
   | 'keys of a cloud'
+  | 'variables'
   | 'file';
 
 interface Complaint {
@@ -162,7 +163,14 @@ export async function checkInForce(flags: { readonly config?: string }): Promise
     const file = await loadConfigFile(named);
     path = file.path ?? path;
     await checkSettings(file);
-    return await checkFolders(await loadServiceSettings(SERVE_SETTINGS, { config: named }));
+    const settings = await loadServiceSettings(SERVE_SETTINGS, { config: named });
+    const folders = await checkFolders(settings);
+    const { mistaken } = settings;
+    if (mistaken.length === 0) return folders;
+    return [
+      ...folders,
+      { path: 'METAHUB_*', kind: 'variables', complaints: mistaken.flatMap(complaintsOfError) },
+    ];
   } catch (error) {
     return [{ path, kind: 'settings', complaints: complaintsOfError(error) }];
   }

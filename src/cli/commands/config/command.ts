@@ -29,7 +29,8 @@ interface ShowOptions {
 }
 
 async function show(flags: ShowOptions & Readonly<Record<string, unknown>>): Promise<void> {
-  const { values, origins, filePath } = await loadServiceSettings(SERVE_SETTINGS, flags);
+  const { values, origins, filePath, mistaken } = await loadServiceSettings(SERVE_SETTINGS, flags);
+  for (const { message } of mistaken) process.stderr.write(`metahub: ${message}\n`);
   const rows = Object.entries(values).map(([name, value]) => ({
     name,
     value: written(name, value),
