@@ -191,9 +191,15 @@ export class BlobClient {
     const isPart = wanted.range !== undefined;
     const end = Math.min(wantedEnd, sizeBytes);
     if (first.end >= end) return { ...first, isPart };
-    const { budget, resumeMs: retryMs } = this.#options;
+    const { budget, resumeMs: retryMs, onResume } = this.#options;
     const open = this.#rangeOpener(wanted, first);
-    const body = new ParallelBody({ first, end, host: first.host, open, budget, retryMs });
+    let isReported = false;
+    // Once, because a registry may refuse hundreds of ranges.
+    const onRepeat = (offset: number, reason: string) => {
+      if (!isReported) onResume(wanted.name, offset, reason);
+      isReported = true;
+    };
+    const body = new ParallelBody({ first, end, host: first.host, open, budget, retryMs, onRepeat });
     return { ...first, body, end, isPart };
   }
 

@@ -26,6 +26,8 @@ export interface ParallelOptions {
   readonly budget: RangeBudget;
   /** Pause before a broken range is opened again, in milliseconds. Doubled by each try. */
   readonly retryMs: number;
+  /** A range failed and is opened again at `offset`. */
+  readonly onRepeat: (offset: number, reason: string) => void;
 }
 
 type Take = Parameters<Body['read']>[0];
@@ -163,7 +165,7 @@ export class ParallelBody implements Body {
 
   /** Fetches one range. When it breaks, it is resumed. */
   async #fetch(segment: Segment): Promise<void> {
-    const { open, retryMs } = this.#options;
+    const { open, retryMs, onRepeat } = this.#options;
     for (let tries = 0; ; ) {
       const before = segment.receivedBytes;
       try {
@@ -181,6 +183,7 @@ export class ParallelBody implements Body {
         this.#controller?.back();
         tries = segment.receivedBytes - before >= FRUITFUL_MIN_BYTES ? 1 : tries + 1;
         if (tries >= TRIES_MAX) throw new BrokenBodyError(error.message, { cause: error });
+        onRepeat(segment.start + segment.receivedBytes, error.message);
         const waitMs = waitBeforeRepeat(error, retryMs * 2 ** tries);
         await delay(waitMs, undefined, { signal: this.#abort.signal });
       }

@@ -43,6 +43,7 @@ test('ParallelBody delivers buffered bytes when its reader takes the range befor
     },
     budget: new RangeBudget(8, () => nowMs),
     retryMs: 1,
+    onRepeat: () => {},
   });
 
   const received: Buffer[] = [];
@@ -97,6 +98,7 @@ describe('ParallelBody gives up a range', () => {
       },
       budget: new RangeBudget(1, () => 0),
       retryMs: 0,
+      onRepeat: () => {},
     });
     const reading = parallel.read((_, release) => release());
     first.fail(new BrokenBodyError('the connection broke'));
@@ -132,6 +134,7 @@ test('ParallelBody requests at most 64 MiB at once from a host that gives it one
     },
     budget: new RangeBudget(1, () => nowMs),
     retryMs: 0,
+    onRepeat: () => {},
   });
   // The reader is behind all the time, so nothing is decided while it reads.
   const read = parallel.read(() => {}).catch((error: unknown) => error);
@@ -221,6 +224,7 @@ test('ParallelBody delivers every byte in order at any speed of its connections 
         open: async (start, end) => respond(start, end),
         budget: new RangeBudget(8, () => nowMs),
         retryMs: 0,
+        onRepeat: () => {},
       });
       const waiting: (() => void)[] = [];
       const received: Buffer[] = [];

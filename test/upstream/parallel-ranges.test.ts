@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { keepMemory } from '../../src/lib/writable.ts';
+import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import { ConcurrencyController } from '../../src/upstream/concurrency-controller.ts';
 import { RangeBudget } from '../../src/upstream/range-budget.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
@@ -34,7 +35,7 @@ describe.each(READERS)(
   (blobReader) => {
     const start = async (
       misdeed?: Misdeed,
-      { timeouts, ...options }: { readonly blobConnections?: number; readonly timeouts?: object } = {},
+      { timeouts, ...options }: Pick<Partial<UpstreamOptions>, 'blobConnections' | 'timeouts' | 'log'> = {},
     ) => {
       const store = await startPacedStore(SIZE, misdeed === undefined ? {} : { misdeed });
       const upstream = upstreamTo(upstreamAt(store.url), {
@@ -109,6 +110,24 @@ describe.each(READERS)(
         }),
       );
       expect((await read()).equals(store.bytes)).toBe(true);
+    });
+
+    test('fault 87: a range that is refused: the log says so once for a blob', async () => {
+      const resumed: unknown[] = [];
+      let refused = 0;
+      const { store, read } = await start(
+        (_, request, response) => {
+          if (!isSecond(request.headers.range ?? '') || refused === 2) return 'not mine';
+          refused += 1;
+          response.writeHead(429, { 'content-length': 0 }).end();
+          return 'served';
+        },
+        { log: (_level, event, _message, fields) => event === 'blob-resumed' && resumed.push(fields) },
+      );
+      expect((await read()).equals(store.bytes)).toBe(true);
+      expect(refused).toBe(2);
+      const reason = expect.stringContaining('answered 429');
+      expect(resumed).toEqual([{ registry: app.host, blob: expect.any(String), offset: 8 * MIB, reason }]);
     });
 
     test('fault 87: a range that is refused: by a registry that limits requests, the rest is one request', async () => {
