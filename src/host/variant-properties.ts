@@ -67,9 +67,18 @@ function ofX86({ cpu, platform }: HostProfile): readonly VariantProperty[] {
   return [...levels, ...X86_FLAGS.filter(has).map((feature) => ({ namespace, feature, value: 'on' }))];
 }
 
+/** A value of a version feature, and the version that it stands for: `12` stands for 12.0. */
+interface VersionValue {
+  readonly value: string;
+  readonly version: Version;
+}
+
 /** All versions of a major version from `minor` down: `2.1`, `2.0` for major 2, minor 1. */
-function downFrom(major: number, minor: number): readonly string[] {
-  return Array.from({ length: minor + 1 }, (_, at) => `${major}.${minor - at}`);
+function downFrom(major: number, minor: number): readonly VersionValue[] {
+  return Array.from({ length: minor + 1 }, (_, at) => ({
+    value: `${major}.${minor - at}`,
+    version: [major, minor - at],
+  }));
 }
 
 function ofArm(profile: HostProfile): readonly VariantProperty[] {
@@ -79,50 +88,46 @@ function ofArm(profile: HostProfile): readonly VariantProperty[] {
   // Armv9.N includes Armv8.(N+5).
   const held = major === 9 ? [...downFrom(9, minor), ...downFrom(8, minor + 5)] : downFrom(8, minor);
   return [
-    ...held.map((version) => ({ namespace, feature: 'version', value: `${version}a` })),
+    ...held.map(({ value }) => ({ namespace, feature: 'version', value: `${value}a` })),
     ...profile.cpu.flags
       .filter((flag) => /^[a-z0-9_]+$/.test(flag))
       .map((feature) => ({ namespace, feature, value: 'on' })),
   ];
 }
 
-/** A value of a version feature, and the version that it stands for: `12` stands for 12.0. */
-interface VersionValue {
-  readonly value: string;
-  readonly version: Version;
-}
-
-function versionsOf(majors: readonly number[], minors: number): readonly VersionValue[] {
-  return majors.flatMap((major) => [
-    ...downFrom(major, minors).map((value) => ({ value, version: parseVersion(value) ?? [] })),
+/** The versions of CUDA that NVIDIA's provider knows. Source: wheelnext/nvidia-variant-provider. */
+function cudaVersions(): readonly VersionValue[] {
+  return [15, 14, 13, 12, 11].flatMap((major) => [
+    ...downFrom(major, 20),
     { value: String(major), version: [major] },
   ]);
 }
 
-/** The versions of CUDA and the compute capabilities that NVIDIA's provider knows. Source: wheelnext/nvidia-variant-provider. */
-const CUDA_VERSIONS = versionsOf([15, 14, 13, 12, 11], 20);
-const CODE_TARGETS = [12, 11, 10, 9, 8, 7, 6, 5].flatMap((major) =>
-  downFrom(major, 9).map((text) => ({
-    name: text.replace('.', ''),
-    version: parseVersion(text) ?? [],
-    suffix: '',
-  })),
-);
+/** The compute capabilities that it knows. */
+function codeTargets(): readonly (CodeTarget & { readonly name: string })[] {
+  return [12, 11, 10, 9, 8, 7, 6, 5].flatMap((major) =>
+    downFrom(major, 9).map(({ value, version }) => ({ name: value.replace('.', ''), version, suffix: '' })),
+  );
+}
 
 /** The bounds of CUDA that the driver meets, and the machine code and PTX that run on one of the GPUs. */
 function ofCuda(profile: HostProfile): readonly VariantProperty[] {
   const [cuda] = cudaVersionsOf(profile.features).map(parseVersion);
   const bounds = (name: string, isMet: (order: number) => boolean) =>
-    CUDA_VERSIONS.filter(({ version }) => cuda !== undefined && isMet(compareVersions(version, cuda))).map(
-      ({ value }) => ({ namespace: 'nvidia', feature: `cuda_version_${name}_bound`, value }),
-    );
-  const gpus = valuesOf(profile.features, 'nvcap').map((capability) => parseVersion(capability) ?? []);
+    cudaVersions()
+      .filter(({ version }) => cuda !== undefined && isMet(compareVersions(version, cuda)))
+      .map(({ value }) => ({ namespace: 'nvidia', feature: `cuda_version_${name}_bound`, value }));
+  const gpus = valuesOf(profile.features, 'nvcap')
+    .map(parseVersion)
+    .filter((capability) => capability !== undefined);
   const code = (form: string, runsOn: (target: CodeTarget, gpu: Version) => boolean) =>
-    CODE_TARGETS.filter((target) => gpus.some((gpu) => runsOn(target, gpu))).map(({ name }) => ({
-      namespace: 'nvidia',
-      feature: 'sm_arch',
-      value: `${name}_${form}`,
-    }));
+    codeTargets()
+      .filter((target) => gpus.some((gpu) => runsOn(target, gpu)))
+      .map(({ name }) => ({
+        namespace: 'nvidia',
+        feature: 'sm_arch',
+        value: `${name}_${form}`,
+      }));
   return [
     ...bounds('lower', (order) => order <= 0),
     ...bounds('upper', (order) => order > 0),

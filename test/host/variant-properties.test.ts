@@ -175,6 +175,12 @@ describe('propertiesOfHost()', () => {
     ]);
   });
 
+  test('of a GPU whose capability is no number include no code for it', () => {
+    const host = { ...hostOf('cpu:x86_64'), features: ['nvcap:soon', 'nvcap:7.0', 'cuda:11.0'] };
+    const properties = propertiesOfHost(host).filter(({ feature }) => feature === 'sm_arch');
+    expect(properties.slice(0, 2).map(({ value }) => value)).toEqual(['70_real', '70_virtual']);
+  });
+
   test('of a host without a GPU include none of NVIDIA’s', () => {
     expect(written('cpu:zen4').filter((one) => one.startsWith('nvidia'))).toEqual([]);
   });
