@@ -121,7 +121,7 @@ function matches({ op, value: wanted, type }: Expression, value: string): boolea
     case 'NotIn':
       return wanted.length > 0 && !wanted.includes(value);
     case 'InRegexp':
-      return wanted.every(isSimplePattern) && wanted.some((pattern) => new RegExp(pattern).test(value));
+      return matchesPattern(wanted, value);
     case 'Gt':
       return order(low) > 0;
     case 'Ge':
@@ -159,12 +159,26 @@ function plainVersion(text: string) {
   return numbers === undefined ? undefined : parseVersion(numbers);
 }
 
+/** True when all patterns can be evaluated, and one of them matches. */
+function matchesPattern(patterns: readonly string[], value: string): boolean {
+  if (!patterns.every(isSimplePattern)) return false;
+  try {
+    return patterns.map((pattern) => new RegExp(pattern)).some((pattern) => pattern.test(value));
+  } catch {
+    // A range that runs backwards: `[z-a]`.
+    return false;
+  }
+}
+
+const PATTERN_MAX_CHARACTERS = 100;
+
 /**
  * True when a regular expression is safe to evaluate. It comes from the author of an artifact, so expressions that
  * could run long (with groups or many repetitions) are not evaluated.
  */
 function isSimplePattern(pattern: string): boolean {
+  if (pattern.length > PATTERN_MAX_CHARACTERS) return false;
   const body = pattern.replace(/^\^/, '').replace(/\$$/, '');
   const isPlain = /^(?:(?:[\w :,;=@/-]|\\[.+*?^$|(){}[\]\\d]|\.|\[[\w .-]+\])[*+?]?)*$/.test(body);
-  return pattern.length <= 100 && isPlain && body.split(/(?<!\\)[*+?]/).length <= 4;
+  return isPlain && body.split(/(?<!\\)[*+?]/).length <= 4;
 }

@@ -150,6 +150,7 @@ describe('a rule of node-feature-discovery', () => {
     ['a pattern of three repetitions', one('kernel.version', 'full', 'InRegexp', ['^5.*1.*4.*el9']), true],
     ['a pattern of four repetitions', one('kernel.version', 'full', 'InRegexp', ['^5.*1.*4.*el9.*']), false],
     ['a pattern of escaped stars', one('kernel.version', 'full', 'InRegexp', ['^5', '\\*\\*\\*\\*']), true],
+    ['a range that runs backwards', one('kernel.version', 'full', 'InRegexp', ['^5', '[z-a]']), false],
     ['a pattern of classes', one('kernel.version', 'full', 'InRegexp', ['^[5-6]\\.[0-9]+\\.\\d']), true],
     ['a pattern with the end', one('system.osrelease', 'ID', 'InRegexp', ['^rhel$']), true],
     [
