@@ -1,6 +1,6 @@
-import picomatch from 'picomatch';
 import * as v from 'valibot';
 import { shown } from '../lib/schema.ts';
+import { compileGlob } from './glob.ts';
 import { DOCKER_HUB, formatRepository, type Repository, splitHost } from './reference.ts';
 
 /**
@@ -13,13 +13,10 @@ export interface RepositoryPatterns {
   readonly canonical: string | undefined;
 }
 
-/**
- * The characters of repository names and of `*`, `?`, `[…]` and `{a,b}`. picomatch gives other characters a meaning
- * too: `!` would negate the pattern.
- */
+/** The characters of repository names and of `*`, `?`, `[…]` and `{a,b}`. */
 const REPOSITORY_PATTERN = /^[A-Za-z0-9._:/*?[\]{},-]+$/;
 
-/** Longer than any repository name. picomatch accepts no longer pattern. */
+/** Longer than any repository name. */
 const REPOSITORY_PATTERN_MAX = 1024;
 
 /** A pattern of {@link RepositoryPatterns} in a configuration file. */
@@ -45,9 +42,12 @@ function complete(pattern: string): string {
 export function createRepositoryPatterns(patterns: readonly string[]): RepositoryPatterns {
   if (patterns.some(isEverything)) return { matches: () => true, canonical: undefined };
   const completed = [...new Set(patterns.map(complete))].sort();
-  const isMatch = picomatch(completed, { dot: true, nonegate: true, noextglob: true });
+  const globs = completed.map(compileGlob);
   return {
-    matches: (repository) => completed.length > 0 && isMatch(formatRepository(repository)),
+    matches: (repository) => {
+      const name = formatRepository(repository);
+      return globs.some((matches) => matches(name));
+    },
     canonical: completed.join('\n'),
   };
 }
