@@ -7,6 +7,11 @@ export type RequestHandler = (req: IncomingMessage, res: ServerResponse) => void
 /** Alternating names and values, the form that is fastest for `writeHead`. */
 export type HeaderList = readonly string[];
 
+/** The header and the value by which a program says that it only checks what a runtime would get. */
+export const PURPOSE_HEADER = 'metahub-purpose';
+export const CHECK_PURPOSE = 'check';
+export const CHECK_HEADERS = { [PURPOSE_HEADER]: CHECK_PURPOSE } as const;
+
 /** Sends a whole body. For HEAD, Node.js leaves out the body only. */
 export function sendBytes(res: ServerResponse, status: number, headers: HeaderList, bytes: Buffer): void {
   res.writeHead(status, [...headers, 'Content-Length', String(bytes.length)]);

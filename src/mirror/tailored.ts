@@ -47,6 +47,8 @@ export interface TailoringDecision {
   readonly profile: HostProfile;
   /** From the request to upstream until the answer was ready. */
   readonly durationMs: number;
+  /** True when a program checked what a runtime would get: no pull. */
+  readonly isCheck: boolean;
 }
 
 export interface TailoredOptions {
@@ -97,6 +99,7 @@ class TailoredView {
       notes: judged.notes,
       fit: judged.fit,
       profile,
+      isCheck: asked.isCheck === true,
     };
     const report = (servedDigest: Digest | undefined) =>
       decided({ ...decision, servedDigest, durationMs: now() - startMs });

@@ -52,6 +52,8 @@ export interface RequestOptions {
    * from others. For `resolve` and `statBlob`.
    */
   readonly beforePush?: boolean | undefined;
+  /** True when a program checks what a runtime would get. The answer is no pull, so that it counts as no demand. */
+  readonly isCheck?: boolean | undefined;
   /** The `Via` header of the request, so that two mirrors in front of each other detect the loop (see lib/http.ts). */
   readonly via?: string | undefined;
   /** Who memory and time are charged to: a login or an address. */

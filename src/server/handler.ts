@@ -31,9 +31,9 @@ import {
   hostNotAllowed,
   isPlain,
   isRead,
+  readIntent,
   readRequestVia,
   refuseCrossSite,
-  wantsRevalidation,
 } from './request-validation.ts';
 import {
   announceNamespace,
@@ -243,7 +243,7 @@ class MirrorRequestHandler {
       res,
       registry: admission.registry,
       options: {
-        ...{ access, via, acceptsIndex, revalidate: wantsRevalidation(req), client: share.client },
+        ...{ access, via, acceptsIndex, ...readIntent(req), client: share.client },
         ...(this.#isBeforePush(req, admission, repository) ? { beforePush: true } : {}),
         // A getter, because stored content is sent without a signal.
         get signal() {
@@ -287,7 +287,7 @@ class MirrorRequestHandler {
       noteFailure(admission, route, error);
       throw error;
     });
-    store(prepared);
+    if (!options.isCheck) store(prepared); // An answer from memory would hide the next pull.
     hold(prepared.manifest.bytes);
     sendManifest(req, res, prepared, prepared.manifest.ageMs === undefined ? [] : ageHeader(prepared));
     noteSent(admission, route, prepared);

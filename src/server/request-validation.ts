@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
-import { hasBody, isCrossSite, isLoop, readVia } from '../lib/http.ts';
+import { CHECK_PURPOSE, hasBody, isCrossSite, isLoop, PURPOSE_HEADER, readVia } from '../lib/http.ts';
 import type { Digest } from '../oci/digest.ts';
 import { essenceOf, isIndexType } from '../oci/media-type.ts';
+import type { RequestOptions } from '../oci/registry.ts';
 import { LOOP_STATUS, RegistryError } from '../oci/registry-error.ts';
 import type { Limits } from './connections.ts';
 
@@ -143,9 +144,15 @@ function countLines({ rawHeaders }: IncomingMessage, isWanted: (name: string) =>
   return count;
 }
 
-/** True when the client wants the current state. @see https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.4 */
-export function wantsRevalidation({ headers }: IncomingMessage): boolean {
-  return /(?:^|,)\s*(?:no-cache|max-age=0)\s*(?:,|$)/i.test(headers['cache-control'] ?? '');
+/**
+ * Returns whether the client wants the current state, and whether it only checks what a runtime would get.
+ * @see https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.4
+ */
+export function readIntent({ headers }: IncomingMessage): Pick<RequestOptions, 'revalidate' | 'isCheck'> {
+  return {
+    revalidate: /(?:^|,)\s*(?:no-cache|max-age=0)\s*(?:,|$)/i.test(headers['cache-control'] ?? ''),
+    isCheck: headers[PURPOSE_HEADER] === CHECK_PURPOSE,
+  };
 }
 
 /** True when the request has one Host header and at most one Authorization header. */

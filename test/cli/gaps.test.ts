@@ -52,6 +52,7 @@ function decisionFor(host: string, tag: string, fit: Fit | undefined) {
     profile: hostOf(host),
     host: 'zen4',
     durationMs: 1,
+    isCheck: false,
   };
 }
 

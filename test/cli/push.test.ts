@@ -178,6 +178,8 @@ describe('metahub push', () => {
       );
     await push(listFile('hub.test/qnib/bench', SEEDS[0] as Member), { 'hub.test': hub }, '--mirror', url);
     const before = await digests();
+    const pulls = async () => JSON.parse(await (await fetch(`${url}/status.json`)).text()).decisions.length;
+    const pulled = await pulls();
     const pushed = await push(
       listFile('hub.test/qnib/bench', ...SEEDS),
       { 'hub.test': hub },
@@ -185,7 +187,9 @@ describe('metahub push', () => {
       url,
     );
     expect(pushed.status, pushed.stderr).toBe(0);
+    expect(await pulls()).toBe(pulled);
     const after = await digests();
+    expect(await pulls()).toBe(pulled + 2);
     expect(after[0]).not.toBe(before[0]);
     expect(after[1]).toBe(after[0]);
   });

@@ -1,8 +1,9 @@
+import { CHECK_PURPOSE } from '../../lib/http.ts';
 import type { Log, LogFields } from '../../lib/log.ts';
 import type { ForeignDerived } from '../../mirror/derived-search.ts';
 import type { TailoringDecision } from '../../mirror/tailored.ts';
 import { formatReference, type ManifestReference, type Repository } from '../../oci/reference.ts';
-import type { Registry } from '../../oci/registry.ts';
+import type { Registry, RequestOptions } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { NOTE_CODES } from '../../selection/assessment.ts';
 import type { Metrics } from '../../server/metrics.ts';
@@ -25,7 +26,7 @@ export interface DecisionLog {
 export const LATEST_MAX = 200;
 
 function fieldsOf(image: string, decision: TailoringDecision): LogFields {
-  const { answer, reason, upstreamDigest, servedDigest, chosen, host, durationMs } = decision;
+  const { answer, reason, upstreamDigest, servedDigest, chosen, host, durationMs, isCheck } = decision;
   return {
     image,
     answer,
@@ -35,6 +36,7 @@ function fieldsOf(image: string, decision: TailoringDecision): LogFields {
     upstream: upstreamDigest,
     served: servedDigest,
     ms: Math.round(durationMs * 10) / 10,
+    ...(isCheck ? { purpose: CHECK_PURPOSE } : {}),
   };
 }
 
@@ -122,10 +124,11 @@ class MemoryDecisionLog implements DecisionLog {
   }
 
   record(decision: TailoringDecision): void {
-    const { repository, tag, answer, reason, servedDigest, chosen, notes, host } = decision;
+    const { repository, tag, answer, reason, servedDigest, chosen, notes, host, isCheck } = decision;
     const image = formatReference(repository, { kind: 'tag', tag });
     const isGood = servedDigest !== undefined && !isRefusal(decision);
     this.#log(isGood ? 'info' : 'warning', 'decided', 'decided', fieldsOf(image, decision));
+    if (isCheck) return;
     this.#counters.answers.child(answer).add();
     if (isRefusal(decision)) this.#counters.refusals.add();
     for (const { code, text } of notes) {
@@ -148,9 +151,19 @@ class MemoryDecisionLog implements DecisionLog {
     return {
       ...registry,
       resolve: (repository, reference, options) =>
-        this.#noticingFailure(repository, reference, registry.resolve(repository, reference, options)),
+        this.#noticingFailure(
+          repository,
+          reference,
+          options,
+          registry.resolve(repository, reference, options),
+        ),
       manifest: (repository, reference, options) =>
-        this.#noticingFailure(repository, reference, registry.manifest(repository, reference, options)),
+        this.#noticingFailure(
+          repository,
+          reference,
+          options,
+          registry.manifest(repository, reference, options),
+        ),
     };
   }
 
@@ -177,12 +190,13 @@ class MemoryDecisionLog implements DecisionLog {
   async #noticingFailure<T>(
     repository: Repository,
     reference: ManifestReference,
+    { isCheck = false }: RequestOptions = {},
     answering: Promise<T>,
   ): Promise<T> {
     try {
       return await answering;
     } catch (error) {
-      if (reference.kind === 'tag' && isFailure(error)) {
+      if (!isCheck && reference.kind === 'tag' && isFailure(error)) {
         const image = formatReference(repository, reference);
         this.#add({ image, verdict: 'failed', digest: '', reason: error.message });
       }

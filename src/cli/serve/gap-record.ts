@@ -118,8 +118,8 @@ class GapTable implements GapRecord {
   }
 
   readonly note = (decision: TailoringDecision): void => {
-    const { fit, repository, tag, chosen, profile } = decision;
-    if (fit === undefined) return;
+    const { fit, repository, tag, chosen, profile, isCheck } = decision;
+    if (fit === undefined || isCheck) return;
     this.#fits[fit.kind].add();
     if (fit.kind === 'exact' || fit.wanted.length === 0) return;
     const at = this.#options.now().toISOString();

@@ -23,6 +23,7 @@ function decision(notes: TailoringDecision['notes']): TailoringDecision {
     profile: hostOf('cpu:zen4'),
     host: 'zen4',
     durationMs: 1,
+    isCheck: false,
   };
 }
 

@@ -1,5 +1,6 @@
 import { parseProfile } from '../../../host/profile-json.ts';
 import { profileKey } from '../../../host/profile-key.ts';
+import { CHECK_HEADERS } from '../../../lib/http.ts';
 import { fetchStatus, reasonOf } from '../../mirror-status.ts';
 import { VERSION } from '../../version.ts';
 import { type Check, fail, pass, warn } from './check.ts';
@@ -65,7 +66,7 @@ export function mirrorChecks(url: string): readonly Check[] {
         const hello = `${url}/v2/library/hello-world`;
         const answer = await fetch(`${hello}/manifests/latest`, {
           signal,
-          headers: { accept: ACCEPT },
+          headers: { ...CHECK_HEADERS, accept: ACCEPT },
         }).catch((error: unknown) => reasonOf(error));
         if (typeof answer === 'string') return fail(`the mirror did not answer: ${answer}`, START);
         if (answer.status === 404) return pass('the mirror answers; there is no library/hello-world to pull');

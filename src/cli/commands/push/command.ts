@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { CHECK_HEADERS } from '../../../lib/http.ts';
 import { helpText } from '../../help-text.ts';
 import { warningLog } from '../../image-lookup.ts';
 import { newPseudonym, openPusher, openUpstream } from '../../open-upstream.ts';
@@ -98,7 +99,7 @@ async function refreshTags(url: string, { repository, tags, index }: PushPlan): 
   const answers = tags.map((tag) =>
     fetch(`${url}/v2/${repository.host}/${repository.name}/manifests/${tag}`, {
       method: 'HEAD',
-      headers: { accept: index.mediaType, 'cache-control': 'no-cache' },
+      headers: { ...CHECK_HEADERS, accept: index.mediaType, 'cache-control': 'no-cache' },
       redirect: 'manual',
       signal: AbortSignal.timeout(MIRROR_TIMEOUT_MS),
     }),
