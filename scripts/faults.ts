@@ -259,10 +259,13 @@ export const FAULT_GROUPS: readonly FaultGroup[] = [
       'a range of another version',
       'MetaHub recognises it by ETag or length, discards it, and requests it again.',
     ],
-    ['a range that is refused', 'MetaHub requests it again, after 429 and 503 over fewer connections.'],
+    [
+      'a range that is refused',
+      'MetaHub requests it again; after 429 and 503 it waits, and then requests the rest in one piece.',
+    ],
     [
       'the whole blob in place of a range',
-      'MetaHub reads the blob from this answer, and every byte gets its right place.',
+      'MetaHub reads the rest in one piece, and every byte gets its right place.',
     ],
     ['a range that stalls', 'MetaHub requests it again while the others continue.'],
     [
