@@ -26,7 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 const PURE_ROOMS = ['oci', 'host', 'selection'];
 /** Libraries that only compute: what they answer depends on their arguments alone. */
-const PURE_LIBRARIES = ['valibot', 'picomatch'];
+const PURE_LIBRARIES = ['valibot'];
 /** Pure rooms touch nothing outside their arguments; two files may hash. */
 const PURE_EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   'oci/digest.ts': ['node:crypto'],
