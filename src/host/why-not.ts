@@ -81,9 +81,13 @@ export function formatReason(reason: WhyNotReason): string {
   }
 }
 
+/** More than twice as long as any name. A login or a request may name sixty thousand characters. */
+const MEANT_MAX_CHARACTERS = 64;
+
 /** Up to five known names that a person may have meant, the closest first. */
 export function similarNames(written: string): readonly string[] {
   const meant = written.trim().toLowerCase().replaceAll('-', '_');
+  if (meant.length > MEANT_MAX_CHARACTERS) return [];
   const limit = Math.max(2, Math.floor(meant.length / 3));
   return [...[...allNodes()].map(({ name }) => name), ...ALIAS_NAMES]
     .map((name) => ({ name, distance: name.includes(meant) && meant !== '' ? 1 : editDistance(meant, name) }))

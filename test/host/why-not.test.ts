@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { CpuFacts } from '../../src/host/facts.ts';
 import { flagsOf } from '../../src/host/identify.ts';
+import { allNodes } from '../../src/host/microarchitectures.ts';
 import { formatReason, similarNames, type WhyNotReason, whyNot } from '../../src/host/why-not.ts';
+import { longestTurnMs } from '../support/loop-blocks.ts';
 
 const zen3: CpuFacts = { vendor: 'AuthenticAMD', flags: [...(flagsOf('zen3') ?? [])] };
 const power8: CpuFacts = { vendor: 'IBM', flags: [], generation: 8 };
@@ -115,6 +117,19 @@ describe('the reason why a CPU is not a microarchitecture', () => {
     expect(similarNames('saphirrapid')).toContain('sapphirerapids');
     expect(similarNames('saphirrapi')).not.toContain('sapphirerapids');
     expect(similarNames('xem3')).toContain('zen3');
+  });
+
+  test('similarNames() takes less than 50 ms of CPU time for a text of sixty thousand characters', async () => {
+    similarNames('zen');
+    for (const text of ['a'.repeat(60_000), 'zen3'.repeat(15_000)]) {
+      expect(await longestTurnMs(async () => void similarNames(text))).toBeLessThan(50);
+      expect(similarNames(text)).toEqual([]);
+    }
+  });
+
+  test('similarNames() lists no name for a text that is longer than twice the longest name', () => {
+    const names = [...allNodes()].map(({ name }) => name.length);
+    expect(2 * Math.max(...names)).toBeLessThan(64);
   });
 
   test('each reason is a clause in plain words', () => {
