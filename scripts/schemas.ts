@@ -4,7 +4,7 @@ import { toJsonSchema } from '@valibot/to-json-schema';
 import type { GenericSchema } from 'valibot';
 import { CatalogFile } from '../src/catalog/entry.ts';
 import { BenchFile } from '../src/cli/commands/bench/file.ts';
-import { STATUS } from '../src/cli/commands/status/document.ts';
+import { JSON_DOCUMENTS } from '../src/cli/json-documents.ts';
 import { ImageLists } from '../src/cli/settings/image-lists.ts';
 import { settingsFile } from '../src/cli/settings/setting.ts';
 import { SERVE_SETTINGS } from '../src/cli/settings/table.ts';
@@ -106,12 +106,7 @@ export function schemaText(name: string): string {
 
 /** Documents that the program writes for other programs, by the name of the JSON Schema. */
 export const DOCUMENT_KINDS: Readonly<Record<string, FileKind>> = {
-  status: {
-    title: 'MetaHub status',
-    description:
-      'What `metahub status --json` prints; /status.json of a mirror is the same without url and installed.',
-    schema: STATUS,
-  },
+  ...JSON_DOCUMENTS,
   gaps: {
     title: 'Builds that pulls lacked',
     description: 'What a mirror keeps in gaps.json and shows at /api/v1/gaps.',
@@ -136,8 +131,15 @@ export function documentSchemaText(name: string): string {
       target: 'draft-2020-12',
       typeMode: 'output',
       ignoreActions: ['readonly'],
+      // An excerpt says so: its document has further members.
+      overrideSchema: ({ valibotSchema, jsonSchema }) =>
+        valibotSchema.type === 'loose_object' ? { ...jsonSchema, additionalProperties: true } : undefined,
     }),
   };
+  const missing = addHelp(schema as never, SCHEMA_HELP[name] ?? {});
+  if (missing.length > 0) {
+    throw new Error(`schema-help.ts has no text for ${[...new Set(missing)].join(', ')} of ${name}`);
+  }
   return `${JSON.stringify(schema, undefined, 2)}\n`;
 }
 

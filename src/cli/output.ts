@@ -12,7 +12,9 @@ import {
 import { resolve } from 'node:path';
 import { whyUnwritable } from '../lib/config-error.ts';
 import { resolveBelow } from '../lib/link-path.ts';
+import { jsonText } from '../lib/text.ts';
 import { uniqueToken } from '../lib/unique-token.ts';
+import type { JsonDocument, JsonDocumentName } from './json-documents.ts';
 import { endQuietlyWithReader, UserError } from './user-error.ts';
 
 /** The destination of an answer. */
@@ -22,6 +24,17 @@ export interface Output {
   readonly terminal: () => { readonly width: number; readonly colour: boolean };
   /** Ends the process if everything is written: taking the heap apart first costs a tenth of a short run. */
   readonly end?: () => void;
+}
+
+/**
+ * Formats what a command prints with `--json`: `documentText<'version'>(facts)`. The compiler refuses a document that
+ * the schema of this name does not describe.
+ */
+export function documentText<Name extends JsonDocumentName = never>(
+  document: JsonDocument<Name>,
+  indent = 2,
+): string {
+  return `${jsonText(document, indent)}\n`;
 }
 
 const STDOUT = 1;

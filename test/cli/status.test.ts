@@ -1,18 +1,15 @@
-import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { Ajv2020 } from 'ajv/dist/2020.js';
 import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { documentSchemaText } from '../../scripts/schemas.ts';
 import { profileOfFeatures } from '../../src/host/assumed-features.ts';
 import type { PullVerdict, StatusFacts } from '../../src/server/status-facts.ts';
+import { parseDocument } from '../support/json-documents.ts';
 import { freePort } from '../support/loopback.ts';
 import { startServer } from '../support/processes.ts';
 import { runCli } from '../support/run-cli.ts';
 import { ask, serve } from '../support/served.ts';
 
-const SCHEMA = fileURLToPath(new URL('../../schema/status.schema.json', import.meta.url));
 const MAIN = new URL('../../src/cli/main.ts', import.meta.url).href;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -138,31 +135,18 @@ describe('metahub status', () => {
     expect((await runCli('status', '--mirror', url)).stdout).not.toContain('\u001b');
   });
 
-  test('--json matches the schema that the program writes, and says when runtimes pulled', async () => {
-    expect(JSON.parse(readFileSync(SCHEMA, 'utf8'))).toEqual(JSON.parse(documentSchemaText('status')));
+  test('--json matches its schema, and says when runtimes pulled', async () => {
     const { url, port } = await mirror();
     await ask(port, '/v2/a/b/manifests/absent', { headers: { 'user-agent': 'docker/29.0' } });
     const { stdout } = await runCli('status', '--mirror', url, '--json');
-    const document = JSON.parse(stdout);
-    const ajv = new Ajv2020({
-      strict: true,
-      strictTuples: false,
-      allowUnionTypes: true,
-      formats: { 'date-time': true },
-    });
-    const validate = ajv.compile(JSON.parse(documentSchemaText('status')));
-    expect(validate(document), JSON.stringify(validate.errors)).toBe(true);
+    const document = parseDocument('status', stdout);
     expect(document).toMatchObject({
       url,
       version: '1.2.3',
       pulls: FACTS.pulls,
       cache: { usedBytes: 1_234_567 },
     });
-    expect(document.decisions.map(({ verdict }: { verdict: string }) => verdict)).toEqual([
-      'generic',
-      'fitted',
-      'refused',
-    ]);
+    expect(document.decisions.map(({ verdict }) => verdict)).toEqual(['generic', 'fitted', 'refused']);
     expect(document.installed).toBeInstanceOf(Array);
   });
 

@@ -7,9 +7,18 @@ export interface CliRun {
   readonly status: number;
 }
 
-/** Runs `metahub` with these words in this process. Resolves with its output and exit status. */
+/**
+ * Runs `metahub` with these words in this process. Resolves with its output and exit status.
+ * @throws {Error} when it prints JSON that the schema of the command does not describe
+ */
 export async function runCli(...words: readonly string[]): Promise<CliRun> {
-  return captureCli(() => main(['node', 'metahub', ...words]));
+  const printed = await captureCli(() => main(['node', 'metahub', ...words]));
+  if (words.includes('--json')) {
+    // The schemas are loaded only for the tests that need them.
+    const { checkPrinted } = await import('./json-documents.ts');
+    await checkPrinted(words, printed.stdout);
+  }
+  return printed;
 }
 
 export interface CliSurroundings {

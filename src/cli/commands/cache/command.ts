@@ -1,10 +1,12 @@
 import type { Command } from 'commander';
 import { readValue } from '../../../lib/config-source.ts';
-import { jsonText, sizeText, tableText } from '../../../lib/text.ts';
+import { sizeText, tableText } from '../../../lib/text.ts';
 import type { StoredItem } from '../../../store/admin.ts';
 import type { Store } from '../../../store/store.ts';
 import { becomeOwnerOf } from '../../become-owner.ts';
 import { helpText } from '../../help-text.ts';
+import { JsonOption } from '../../json-option.ts';
+import { documentText } from '../../output.ts';
 import { addSettings, loadServiceSettings } from '../../settings/load.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
 import { DurationMs, SizeBytes } from '../../settings/values.ts';
@@ -37,8 +39,6 @@ const EXAMPLES = {
     ['metahub cache prune --all --dry-run', 'show how much it would remove'],
   ]),
 } as const;
-
-const JSON_FLAG = ['--json', 'print JSON'] as const;
 
 type Flags = Readonly<Record<string, unknown>>;
 
@@ -96,13 +96,9 @@ async function withStore(
     throw new UserError(`${values.data} cannot be written to: ${problems[0]}`);
 }
 
-function writeJson(answer: unknown): void {
-  process.stdout.write(`${jsonText(answer, 2)}\n`);
-}
-
 async function list({ store, cacheSize }: Opened, flags: Flags): Promise<void> {
   const items = await store.stock.list();
-  if (flags['json']) writeJson({ items, cacheSize });
+  if (flags['json']) process.stdout.write(documentText<'cache-ls'>({ items, cacheSize }));
   else process.stdout.write(flags['all'] ? renderItems(items) : renderRepositories(items, cacheSize));
 }
 
@@ -115,7 +111,7 @@ async function verify({ store }: Opened, { json }: Flags): Promise<void> {
     const of = item.repository === undefined ? '' : ` of ${item.repository}`;
     if (!json) process.stdout.write(`corrupt, removed: ${item.digest}${of}\n`);
   }
-  if (json) writeJson({ verified: items.length, corrupt });
+  if (json) process.stdout.write(documentText<'cache-verify'>({ verified: items.length, corrupt }));
   else process.stdout.write(`${items.length - corrupt.length} of ${items.length} items are intact\n`);
   if (corrupt.length > 0) process.exitCode = 3;
 }
@@ -144,7 +140,8 @@ async function prune({ store, cacheSize }: Opened, flags: Flags): Promise<void> 
     await store.stock.removeOrphans();
   }
   if (flags['json']) {
-    writeJson({ dryRun: isDryRun, dropped: chosen, diskBytes: diskBytesOfAll(chosen) });
+    const answer = { dryRun: isDryRun, dropped: chosen, diskBytes: diskBytesOfAll(chosen) };
+    process.stdout.write(documentText<'cache-prune'>(answer));
     return;
   }
   const verb = isDryRun ? 'would remove' : 'removed';
@@ -169,9 +166,9 @@ export function configure(command: Command): void {
   add('ls', 'list stored content', list)
     .alias('list')
     .option('--all', 'list every item, the least recently used first')
-    .option(...JSON_FLAG);
-  add('verify', 'read everything and remove content that does not have its digest', verify).option(
-    ...JSON_FLAG,
+    .addOption(new JsonOption('cache-ls'));
+  add('verify', 'read everything and remove content that does not have its digest', verify).addOption(
+    new JsonOption('cache-verify'),
   );
   add('prune', 'remove the least recently used content', prune)
     .option('--to <size>', 'shrink the stored content to this size; default: the cache size')
@@ -182,7 +179,7 @@ export function configure(command: Command): void {
     )
     .addOption(command.createOption('--all', 'remove everything').conflicts(['to', 'olderThan']))
     .option('--dry-run', 'only show what would be removed')
-    .option(...JSON_FLAG);
+    .addOption(new JsonOption('cache-prune'));
 }
 
 /** Formats the time of the last use: `3 hours ago`. Uses are recorded to the hour. */

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { jsonText } from '../../../lib/text.ts';
 import type { MirrorTarget } from '../../../setup/runtime.ts';
 import { helpText } from '../../help-text.ts';
+import { JsonOption } from '../../json-option.ts';
+import { documentText } from '../../output.ts';
 import { addSettings } from '../../settings/load.ts';
 import {
   addTargetOptions,
@@ -44,7 +45,7 @@ export function configure(command: Command): void {
   command
     .option('--watch', `show the state again every ${WATCH_MS / 1000} seconds`)
     .option('--last <number>', 'how many pulls to show', '10')
-    .option('--json', 'print JSON; with --watch, one line each time')
+    .addOption(new JsonOption('status', { note: 'with --watch, one line each time' }))
     .addHelpText('after', EXAMPLES)
     .action(status);
 }
@@ -63,7 +64,7 @@ async function status(flags: StatusFlags): Promise<void> {
     import('./render.ts'),
   ]);
   const textOf = (now: Status) => {
-    if (flags.json) return `${jsonText(now, flags.watch ? undefined : 2)}\n`;
+    if (flags.json) return documentText<'status'>(now, flags.watch ? 0 : 2);
     return renderStatus(now, { last, nowMs: Date.now(), setup: (runtime) => setupCommand(runtime, flags) });
   };
   const first = await readStatus(target);

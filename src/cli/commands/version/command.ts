@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
-import { jsonText } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
+import { JsonOption } from '../../json-option.ts';
+import { documentText } from '../../output.ts';
 import { VERSION } from '../../version.ts';
 
 /** The facts that a bug report must contain. */
@@ -11,9 +12,13 @@ function versionFacts() {
 /** Adds the option and the action of `metahub version`. */
 export function configure(command: Command): void {
   command
-    .option('--json', 'print JSON: also the version of Node.js, the operating system and the architecture')
+    .addOption(
+      new JsonOption('version', {
+        note: 'also the version of Node.js, the operating system and the architecture',
+      }),
+    )
     .addHelpText('after', helpText([['metahub version'], ['metahub version --json | jq -r .version']]))
     .action(({ json }: { readonly json?: boolean }) => {
-      process.stdout.write(json ? `${jsonText(versionFacts(), 2)}\n` : `${VERSION}\n`);
+      process.stdout.write(json ? documentText<'version'>(versionFacts()) : `${VERSION}\n`);
     });
 }
