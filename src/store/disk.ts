@@ -131,15 +131,30 @@ export class FreeSpaceFloor {
   }
 }
 
-const MEANING: Readonly<Record<string, string>> = {
-  ENOSPC: 'the disk is full',
-  EDQUOT: 'the disk quota is used up',
-  EACCES: 'permission is denied',
-  EPERM: 'permission is denied',
-  EROFS: 'the disk is read-only',
-  EMFILE: 'the process has no file handles left',
-  ENFILE: 'the system has no file handles left',
-  EIO: 'the disk fails',
+interface Trouble {
+  readonly reason: string;
+  readonly nextStep: string;
+}
+
+const FREE_SPACE = 'Free space on it, or name a directory on another disk (--data DIR).';
+const ALLOW = 'Let the user of this process write the directory, or name another one (--data DIR).';
+const RAISE_LIMIT = 'Raise the limit of open files (LimitNOFILE= of the service, ulimit -n).';
+
+const TROUBLES: Readonly<Record<string, Trouble>> = {
+  ENOSPC: { reason: 'the disk is full', nextStep: FREE_SPACE },
+  EDQUOT: { reason: 'the disk quota is used up', nextStep: FREE_SPACE },
+  EACCES: { reason: 'permission is denied', nextStep: ALLOW },
+  EPERM: { reason: 'permission is denied', nextStep: ALLOW },
+  EROFS: {
+    reason: 'the disk is read-only',
+    nextStep: 'Mount it writable, or name a directory on another disk (--data DIR).',
+  },
+  EMFILE: { reason: 'the process has no file handles left', nextStep: RAISE_LIMIT },
+  ENFILE: { reason: 'the system has no file handles left', nextStep: 'Raise fs.file-max (sysctl).' },
+  EIO: {
+    reason: 'the disk fails',
+    nextStep: 'Look at the log of the kernel, and name a directory on another disk (--data DIR).',
+  },
 };
 
 /**
@@ -160,11 +175,13 @@ export function createDiskHealth(directory: string, log: Log) {
       if (code === current) return;
       neededBytes = isFull(error) ? sizeBytes : 0;
       current = code;
-      reason = MEANING[code] ?? error.message;
+      const trouble = TROUBLES[code];
+      reason = trouble?.reason ?? error.message;
       log('warning', 'cache-unwritable', 'the cache cannot write; pulls continue without it', {
         directory,
         reason,
         code,
+        ...(trouble === undefined ? {} : { nextStep: trouble.nextStep }),
       });
     },
     /** Reports a successful write of this size. */

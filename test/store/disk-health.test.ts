@@ -14,12 +14,23 @@ function healthWithLog() {
   return { lines, health };
 }
 
+const NEXT_STEPS: Readonly<Record<string, string>> = {
+  ENOSPC: 'Free space on it',
+  EDQUOT: 'Free space on it',
+  EACCES: 'Let the user of this process write the directory',
+  EPERM: 'Let the user of this process write the directory',
+  EROFS: 'Mount it writable',
+  EMFILE: 'LimitNOFILE=',
+  ENFILE: 'fs.file-max',
+  EIO: 'on another disk (--data DIR)',
+};
+
 /** What is logged when writes fail with this code, for this reason. */
-const refused = (code: string, reason: string) => [
-  'warning',
-  'cache-unwritable',
-  { directory: '/data', reason, code },
-];
+function refused(code: string, reason: string) {
+  const step = NEXT_STEPS[code];
+  const nextStep = step === undefined ? {} : { nextStep: expect.stringContaining(step) };
+  return ['warning', 'cache-unwritable', { directory: '/data', reason, code, ...nextStep }];
+}
 const WRITES_AGAIN = ['notice', 'cache-writable', { directory: '/data' }];
 
 test.each([

@@ -1,5 +1,4 @@
 import type { HostProfile } from '../../host/profile.ts';
-import { makeDirectory } from '../../lib/atomic-file.ts';
 import type { Log } from '../../lib/log.ts';
 import type { SharedState } from '../../lib/shared-state.ts';
 import { sizeText } from '../../lib/text.ts';
@@ -27,37 +26,9 @@ import type { PolicyFor } from '../settings/policies.ts';
 import { readRules } from '../settings/rules.ts';
 import type { ResolvedSettings } from '../settings/setting.ts';
 import type { SERVE_SETTINGS } from '../settings/table.ts';
-import { UserError } from '../user-error.ts';
+import { makeDataDirectory } from './data-directory.ts';
 import { createForeignLog } from './decision-log.ts';
 import { countCacheResults, createUpstreamMetrics, registerCacheSize } from './metrics.ts';
-
-/** Errors that neither waiting nor a repair of the disk can solve, and what they mean. */
-const HOPELESS: ReadonlyMap<string, string> = new Map([
-  ['ENOENT', 'its parent can have no directories'],
-  ['ENOTDIR', 'its parent is not a directory'],
-  ['EEXIST', 'it is a file'],
-  ['ENAMETOOLONG', 'the name is too long'],
-]);
-
-/**
- * Creates the data directory if possible. When this user may not write it, or the disk is full or read-only,
- * the store continues without it.
- * @throws {UserError} status 2 for a path at which there can be no directory.
- */
-export async function makeDataDirectory(path: string): Promise<void> {
-  try {
-    await makeDirectory(path, 0o700);
-  } catch (cause) {
-    const { code = '' } = cause as NodeJS.ErrnoException;
-    const why = HOPELESS.get(code);
-    if (why === undefined) return;
-    throw new UserError(`cannot create the directory ${path}: ${why}`, {
-      cause,
-      nextStep: 'Name a directory that this user can create: --data DIR.',
-      exitStatus: 2,
-    });
-  }
-}
 
 export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
 

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { access, constants } from 'node:fs/promises';
+import { whyUnreadable } from '../../lib/config-error.ts';
 import type { Log } from '../../lib/log.ts';
 import type { TailoringDecision } from '../../mirror/tailored.ts';
 import { formatPlatform } from '../../oci/manifest.ts';
@@ -210,8 +212,14 @@ async function loadGaps({ data, log }: GapRecordOptions): Promise<readonly Gap[]
   try {
     return await readGaps(data);
   } catch (error) {
+    // The store reports a directory that this user may not enter.
+    const isClosed = await access(data, constants.X_OK).then(
+      () => false,
+      () => true,
+    );
+    if (isClosed) return [];
     log('warning', 'gaps-unreadable', 'cannot read the record of gaps: it starts again from zero', {
-      reason: (error as Error).message,
+      reason: whyUnreadable(error),
     });
     return [];
   }

@@ -87,8 +87,6 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
   const decisions = replicas?.decisions(ownDecisions) ?? ownDecisions;
   const webhook = new GapEventSender({ log, events: registerGapEvents(metrics), shared });
   await webhook.prepare(values).then((apply) => apply(), fail);
-  const ownGaps = await openGapRecord({ data: values.data, log, metrics, now: () => new Date(), webhook });
-  const gaps = replicas?.gaps(ownGaps) ?? ownGaps;
   const ownLogins = { usable: loginsAt(values.listen.host) };
   let server: MirrorServer | undefined;
   let site: SiteMode | undefined;
@@ -102,6 +100,9 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
     },
     ownLogins,
   }).catch(fail);
+  // After the store, which reports a data directory that it cannot use.
+  const ownGaps = await openGapRecord({ data: values.data, log, metrics, now: () => new Date(), webhook });
+  const gaps = replicas?.gaps(ownGaps) ?? ownGaps;
   const onExposed = (address: string) => {
     ownLogins.usable = loginsAt(address);
     return exposureWarnings(values.ownLogins, { address, hasLogins }, loginFiles(process.env));
