@@ -3,11 +3,32 @@ import { ConfigError, whyUnreadable } from '../lib/config-error.ts';
 import { type ConfigSource, readSource } from '../lib/config-source.ts';
 import { readTextFile } from '../lib/regular-file.ts';
 import { assumed, detectHost } from './detect-host.ts';
+import type { Origin } from './settings/setting.ts';
 
 /** The host in question: this one, or the one that a file describes. `set` replaces features of it. */
 export interface HostChoice {
   readonly profile: string | undefined;
   readonly set: readonly string[];
+}
+
+/** The settings that name a host, and where they are from. */
+export interface HostSettings<Profile> {
+  readonly values: { readonly profile: Profile; readonly set: readonly string[] };
+  readonly origins: { readonly profile: Origin; readonly set: Origin };
+}
+
+/**
+ * Returns the host that the settings of a command name. `set` of the configuration file and of the environment
+ * describes this host, so it says nothing about one that `--profile` names. Not for `serve`: the flag of the
+ * service names this host.
+ */
+export function namedHost<Profile>({ values, origins }: HostSettings<Profile>): {
+  readonly profile: Profile;
+  readonly set: readonly string[];
+} {
+  const { profile, set } = values;
+  const isOfAnother = origins.profile === 'flag' && origins.set !== 'flag';
+  return { profile, set: isOfAnother ? [] : set };
 }
 
 /** Maximum size of a profile, in bytes. Real profiles are far smaller. */

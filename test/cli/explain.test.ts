@@ -112,6 +112,22 @@ describe('the table of metahub explain', () => {
     expect(stdout).toMatch(/^> {2}4 /m);
   });
 
+  test('changes a host of --profile by --set only, this host and one of the file by set of the file too', async () => {
+    const folder = writeTree({ 'node.json': JSON.stringify(hostOf('cpu:skylake')) });
+    const own = join(folder, 'own.yaml');
+    writeFileSync(own, 'set: [cpu:broadwell]\n');
+    const both = join(folder, 'both.yaml');
+    writeFileSync(both, `set: [cpu:broadwell]\nprofile: ${join(folder, 'node.json')}\n`);
+    const hostIn = async (...words: readonly string[]) =>
+      /^for .*cpu:(\w+)/m.exec((await explain(SEEDS, {}, ...words)).stdout)?.[1];
+    const node = ['--profile', join(folder, 'node.json')];
+    expect(await hostIn('--config', own)).toBe('broadwell');
+    expect(await hostIn('--config', both)).toBe('broadwell');
+    expect(await hostIn('--config', own, ...node)).toBe('skylake');
+    expect(await hostIn('--config', both, ...node)).toBe('skylake');
+    expect(await hostIn('--config', own, ...node, '--set', 'cpu:haswell')).toBe('haswell');
+  });
+
   test('applies the policy of the flags', async () => {
     const { stdout } = await explain(SEEDS, { node: 'cpu:skylake' }, '--answer', 'manifest');
     expect(stdout).toContain('answer   the manifest of the winner itself\n');

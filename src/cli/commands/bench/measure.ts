@@ -2,7 +2,7 @@ import type { HostProfile } from '../../../host/profile.ts';
 import { formatReference, type ImageReference, type Repository } from '../../../oci/reference.ts';
 import { select } from '../../../selection/select.ts';
 import type { BenchmarkResult } from '../../benchmark-results.ts';
-import { hostProfile } from '../../host-profile.ts';
+import { hostProfile, namedHost } from '../../host-profile.ts';
 import type { ResolvedSettings } from '../../settings/setting.ts';
 import type { LOOKUP_SETTINGS } from '../../settings/table.ts';
 import { UserError } from '../../user-error.ts';
@@ -70,7 +70,7 @@ export async function selectionOf(
   settings: ResolvedSettings<typeof LOOKUP_SETTINGS>,
 ): Promise<BenchSubject> {
   const name = formatReference(repository, reference);
-  const profile = await hostProfile(settings.values);
+  const profile = await hostProfile(namedHost(settings));
   const { source, policy, extra } = await readSubject(name, {}, settings, [profile.platform]);
   const { document } = source;
   if (document.kind !== 'index') {

@@ -4,6 +4,7 @@ import { printable, tableText, wrap } from '../../../lib/text.ts';
 import type { ListMember } from '../../../oci/image-list.ts';
 import { formatRepository } from '../../../oci/reference.ts';
 import { helpText } from '../../help-text.ts';
+import { namedHost } from '../../host-profile.ts';
 import { type CatalogSettings, inForce, openCatalog } from '../../settings/catalog.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import type { ResolvedSettings } from '../../settings/setting.ts';
@@ -52,11 +53,13 @@ type Flags = Readonly<Record<string, unknown>>;
 const JSON_FLAG = ['--json', 'print JSON'] as const;
 
 /** Returns the hosts that the user names. A configuration file describes this host, and the table shows others. */
-function namedHosts({ values, origins }: ResolvedSettings<typeof TEST_SETTINGS>) {
+function namedHosts(settings: ResolvedSettings<typeof TEST_SETTINGS>) {
+  const { origins } = settings;
+  const { profile, set } = namedHost(settings);
   const isNamed = (name: 'profile' | 'set') => origins[name] === 'flag' || origins[name] === 'environment';
   return {
-    profiles: isNamed('profile') ? values.profile : undefined,
-    set: isNamed('set') ? values.set : [],
+    profiles: isNamed('profile') ? profile : undefined,
+    set: isNamed('set') ? set : [],
   };
 }
 

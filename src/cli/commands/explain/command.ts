@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Answer } from '../../../selection/answer.ts';
 import { helpText } from '../../help-text.ts';
+import { namedHost } from '../../host-profile.ts';
 import { wantsColour } from '../../output.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import { UserError } from '../../user-error.ts';
@@ -25,6 +26,7 @@ const EXAMPLES = helpText(
     ['metahub explain --digest qnib/bench', 'print the digest at the registry, which every host can pull'],
     ['metahub explain --manifest index.json', 'explain an index in a file, without a registry'],
   ],
+  'set of the configuration file changes this host only; --set also changes the hosts of --profile.',
   'Exit status: 0 answered, 1 the image could not be fetched, 2 a wrong option, 3 none of the hosts can run it.',
 );
 
@@ -83,7 +85,7 @@ async function explain(image: string | undefined, flags: CommandFlags): Promise<
   const { explainFor, hostsOf } = await import('./run.ts');
   const hosts = flags.fleet
     ? await (await import('./fleet.ts')).fleetOf(flags)
-    : await hostsOf(settings.values);
+    : await hostsOf(namedHost(settings));
   const platforms = hosts.map(({ profile }) => profile.platform);
   const read = await readSubject(image, flags, settings, platforms);
   const { readResults } = await import('../../benchmark-results.ts');

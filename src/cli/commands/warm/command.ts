@@ -9,7 +9,7 @@ import { formatReference, type ImageReference } from '../../../oci/reference.ts'
 import { createMetrics } from '../../../server/metrics.ts';
 import { becomeOwnerOf } from '../../become-owner.ts';
 import { helpText } from '../../help-text.ts';
-import { hostProfile } from '../../host-profile.ts';
+import { hostProfile, namedHost } from '../../host-profile.ts';
 import { lookupFailure, parseImage, warningLog } from '../../image-lookup.ts';
 import { newPseudonym, storedLogins } from '../../open-upstream.ts';
 import { columnsOf } from '../../output.ts';
@@ -108,7 +108,7 @@ async function warm(
     else text(level, event, message, fields);
   };
   // What only root may read is read before root becomes the owner of the data.
-  const profile = await hostProfile(settings.values);
+  const profile = await hostProfile(namedHost(settings));
   const credentials = storedLogins(log);
   await credentials.readFinally();
   const stack = await buildMirrorStack(settings, {
