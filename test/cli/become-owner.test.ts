@@ -87,7 +87,7 @@ describe.runIf(process.getuid?.() === 0)('root, for data of another user,', () =
     expect((await metahub(['cache', 'verify', '--data', data])).stdout).toBe('3 of 3 items are intact\n');
     const foreign = await run('find', [data, '!', '-uid', `${OWNER.uid}`]);
     expect(foreign).toBe('');
-    expect((await metahub(['cache', 'prune', '--all', '--data', data])).stdout).toMatch(/^dropped 3 items/);
+    expect((await metahub(['cache', 'prune', '--all', '--data', data])).stdout).toMatch(/^removed 3 items/);
   });
 
   test('fetches into it with logins that only root can read', async () => {
