@@ -214,18 +214,6 @@ export const SCHEMA_HELP: Readonly<Record<string, Help>> = {
     'runtimes.runtime': 'the kind of client: dockerd, containerd',
     'runtimes.lastSuccess': 'when it last got content, in UTC',
   },
-  gaps: {
-    version: 'the version of the format',
-    gaps: 'the missing builds',
-    'gaps.firstAt': 'when a pull first lacked it, in UTC',
-    'gaps.lastAt': 'when a pull last lacked it, in UTC',
-  },
-  'gap-event': {
-    firstAt: 'when a pull first lacked it, in UTC',
-    'build.platform': 'the platform of the build: linux/amd64',
-    'build.features': 'the features that the entry demands',
-    'build.variant': 'the variant of the platform that the entry demands',
-  },
   bench: {
     environment: 'Environment variables, each with one value or several; all combinations run.',
     arguments: 'Lists of arguments; each one runs.',

@@ -3,35 +3,32 @@ import * as v from 'valibot';
 import { makeDirectory, replaceFile } from '../lib/atomic-file.ts';
 import { whyUnreadable } from '../lib/config-error.ts';
 import { readTextFile } from '../lib/regular-file.ts';
+import { described } from './document-schema.ts';
 import { UserError } from './user-error.ts';
 
-const Result = v.object({
-  /** `docker.io/qnib/bench:latest`. */
-  image: v.string(),
-  /** Digest of the entry's manifest. */
-  entry: v.string(),
-  demands: v.string(),
-  /** The permutation as one line: its environment and arguments. */
-  permutation: v.string(),
-  /** `seconds`, or the pattern of the number that the program prints. */
-  metric: v.string(),
-  better: v.picklist(['lower', 'higher']),
-  median: v.number(),
-  min: v.number(),
-  max: v.number(),
-  rounds: v.number(),
-  /** The speed relative to the generic entry; null: there is no generic entry to compare with. */
-  timesGeneric: v.nullable(v.number()),
-  /** The microarchitecture of the host that ran it. */
-  cpu: v.string(),
-  /** RFC 3339. */
-  measuredAt: v.string(),
+export const BENCHMARK_RESULT = v.object({
+  image: described(v.string(), 'the image: docker.io/qnib/bench:latest'),
+  entry: described(v.string(), 'the digest of the entry’s manifest'),
+  demands: described(v.string(), 'what the entry demands; empty: nothing'),
+  permutation: described(v.string(), 'the environment and arguments, in one line'),
+  metric: described(v.string(), 'seconds, or the pattern of the number that the program prints'),
+  better: described(v.picklist(['lower', 'higher']), 'which number is better'),
+  median: described(v.number(), 'the median of the rounds, in seconds or the unit of the program'),
+  min: described(v.number(), 'the least number'),
+  max: described(v.number(), 'the greatest number'),
+  rounds: described(v.number(), 'the number of rounds'),
+  timesGeneric: described(
+    v.nullable(v.number()),
+    'the speed relative to the generic entry; null: there is no generic entry to compare with',
+  ),
+  cpu: described(v.string(), 'the microarchitecture of the host that ran it'),
+  measuredAt: described(v.string(), 'when it was measured: RFC 3339, in UTC'),
 });
 
 /** One entry under one permutation, measured on one host. */
-export type BenchmarkResult = Readonly<v.InferOutput<typeof Result>>;
+export type BenchmarkResult = Readonly<v.InferOutput<typeof BENCHMARK_RESULT>>;
 
-const File = v.object({ version: v.literal(1), results: v.array(Result) });
+const File = v.object({ version: v.literal(1), results: v.array(BENCHMARK_RESULT) });
 
 /** Maximum number of results. Older ones are dropped. */
 const RESULTS_MAX = 2_000;

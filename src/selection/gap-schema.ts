@@ -29,8 +29,8 @@ export const GAP = v.object({
     v.readonly(),
     v.description('keys of the kinds of hosts that pulled, 64 at most'),
   ),
-  firstAt: Time,
-  lastAt: Time,
+  firstAt: v.pipe(Time, v.description('when a pull first lacked it, in UTC')),
+  lastAt: v.pipe(Time, v.description('when a pull last lacked it, in UTC')),
   notifiedAt: v.optional(v.pipe(Time, v.description('when a webhook took the event of this gap'))),
 });
 
@@ -41,7 +41,7 @@ export const GAP_EVENT = v.object({
   platform: GAP.entries.platform,
   wanted: GAP.entries.wanted,
   served: GAP.entries.served,
-  firstAt: Time,
+  firstAt: GAP.entries.firstAt,
   build: v.pipe(
     v.object({
       image: v.pipe(
@@ -49,9 +49,15 @@ export const GAP_EVENT = v.object({
         v.description('where the build is pushed to: docker.io/qnib/bench:latest-zen4'),
       ),
       list: v.pipe(v.string(), v.description('the tag of the list that it belongs to')),
-      platform: v.string(),
-      features: v.pipe(v.array(v.string()), v.readonly()),
-      variant: v.optional(v.string()),
+      platform: v.pipe(v.string(), v.description('linux/amd64')),
+      features: v.pipe(
+        v.array(v.string()),
+        v.readonly(),
+        v.description('the features that its entry demands'),
+      ),
+      variant: v.optional(
+        v.pipe(v.string(), v.description('the variant of the platform that its entry demands')),
+      ),
       cflags: v.pipe(v.string(), v.description('for gcc and clang')),
       cudaArchitectures: v.pipe(v.string(), v.description('for CMAKE_CUDA_ARCHITECTURES')),
       hipArchitectures: v.pipe(v.string(), v.description('for CMAKE_HIP_ARCHITECTURES')),
@@ -61,7 +67,10 @@ export const GAP_EVENT = v.object({
 });
 
 /** The record of gaps, in the mirror's file and at `/api/v1/gaps`. */
-export const GAPS = v.object({ version: v.literal(1), gaps: v.array(GAP) });
+export const GAPS = v.object({
+  version: v.pipe(v.literal(1), v.description('the version of the format')),
+  gaps: v.pipe(v.array(GAP), v.description('the missing builds')),
+});
 
 export type GapEventData = Readonly<v.InferOutput<typeof GAP_EVENT>>;
 

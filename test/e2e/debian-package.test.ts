@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DEBIAN_TREE, openDebianTree, snapshotOf } from '../support/debian-tree.ts';
 import { lineOf } from '../support/image-set.ts';
+import { parseDocument } from '../support/json-documents.ts';
 import { run } from '../support/processes.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { bootTree, SYSTEMD, type Systemd } from '../support/systemd.ts';
@@ -95,9 +96,7 @@ describeWith(
       expect(installed).toMatchObject({ status: 0, stderr: expect.stringMatching(NOTHING_WRONG) });
       await systemd.run('metahub', 'setup', 'all', '--reload');
       const { status, stdout } = await systemd.attempt('metahub', 'doctor', '--json');
-      const { checks } = JSON.parse(stdout) as {
-        checks: readonly { readonly name: string; readonly status: string }[];
-      };
+      const { checks } = parseDocument('doctor', stdout);
       expect(checks.filter((check) => check.status !== 'pass')).toEqual([]);
       expect(status).toBe(0);
       expect(checks.map(({ name }) => name)).toEqual(
@@ -166,7 +165,7 @@ describeWith(
     test('doctor fails for logins that the service’s user cannot read, until systemd hands them over', async () => {
       const credentials = async () => {
         const { stdout } = await systemd.attempt('metahub', 'doctor', '--json');
-        const { checks } = JSON.parse(stdout) as { checks: readonly Record<string, string>[] };
+        const { checks } = parseDocument('doctor', stdout);
         return checks.find(({ name }) => name === 'credentials');
       };
       const login = '{"auths":{"registry.example":{"auth":"YTpi"}}}';

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { startContainerd } from '../support/containerd.ts';
 import { startDockerd } from '../support/dockerd.ts';
+import { parseDocument } from '../support/json-documents.ts';
 import { metahubProgram } from '../support/metahub.ts';
 import { MIRRORED_REGISTRY, type MirroredRegistry, mirroredRegistry } from '../support/mirrored-registry.ts';
 import { attempt } from '../support/processes.ts';
@@ -11,12 +12,6 @@ import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
 const PROGRAMS = ['dockerd', 'docker', 'containerd', 'ctr', 'podman', 'unshare'];
 const STATE = '/var/lib/metahub';
-
-interface CheckJson {
-  readonly name: string;
-  readonly status: string;
-  readonly message: string;
-}
 
 describeWith([...MIRRORED_REGISTRY, ...PROGRAMS], 'metahub setup and doctor with real runtimes', () => {
   let workplace: Workplace;
@@ -38,7 +33,7 @@ describeWith([...MIRRORED_REGISTRY, ...PROGRAMS], 'metahub setup and doctor with
   }
   async function statuses(): Promise<Readonly<Record<string, string>>> {
     const { stdout } = await metahub(['doctor', '--json']);
-    const { checks } = JSON.parse(stdout) as { readonly checks: readonly CheckJson[] };
+    const { checks } = parseDocument('doctor', stdout);
     return Object.fromEntries(checks.map(({ name, status }) => [name, status]));
   }
 
@@ -88,7 +83,7 @@ describeWith([...MIRRORED_REGISTRY, ...PROGRAMS], 'metahub setup and doctor with
     writeFileSync(configuration, 'version = 2\n');
     const { socket } = await startContainerd(own, { mirror: scene.metahub.url, configuration });
     const { stdout } = await metahub(['doctor', '--json'], { CONTAINERD_ADDRESS: socket });
-    const { checks } = JSON.parse(stdout) as { readonly checks: readonly CheckJson[] };
+    const { checks } = parseDocument('doctor', stdout);
     expect(checks).toContainEqual(
       expect.objectContaining({
         name: 'containerd: uses the mirror',

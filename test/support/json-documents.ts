@@ -2,7 +2,7 @@ import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import type { Command } from 'commander';
 import { documentSchemaText, jsonSchemaOf } from '../../scripts/schemas.ts';
 import { JSON_DOCUMENTS, type JsonDocument, type JsonDocumentName } from '../../src/cli/json-documents.ts';
-import { JsonOption, type SchemaName } from '../../src/cli/json-option.ts';
+import { JsonOption } from '../../src/cli/json-option.ts';
 import { completeProgram } from '../../src/cli/main.ts';
 
 const ajv = new Ajv2020({
@@ -21,16 +21,14 @@ function closed(node: unknown): unknown {
   return isOpen ? { ...inner, additionalProperties: false } : inner;
 }
 
-const validators = new Map<SchemaName, ValidateFunction>();
+const validators = new Map<JsonDocumentName, ValidateFunction>();
 
-function validatorOf(name: SchemaName): ValidateFunction {
+function validatorOf(name: JsonDocumentName): ValidateFunction {
   const known = validators.get(name);
   if (known !== undefined) return known;
-  const schema =
-    name === 'profile'
-      ? { ...jsonSchemaOf(name), $schema: undefined }
-      : (closed(JSON.parse(documentSchemaText(name))) as object);
-  const validate = ajv.compile(schema);
+  const { $schema: _, ...schema } =
+    name === 'profile' ? jsonSchemaOf(name) : JSON.parse(documentSchemaText(name));
+  const validate = ajv.compile(closed(schema) as object);
   validators.set(name, validate);
   return validate;
 }
@@ -44,7 +42,7 @@ export function parseDocument<Name extends JsonDocumentName>(name: Name, text: s
   return JSON.parse(text);
 }
 
-function check(name: SchemaName, document: unknown): void {
+function check(name: JsonDocumentName, document: unknown): void {
   const validate = validatorOf(name);
   if (validate(document)) return;
   throw new Error(`schema/${name}.schema.json does not describe it: ${ajv.errorsText(validate.errors)}`);
@@ -98,10 +96,10 @@ export async function checkPrinted(words: readonly string[], stdout: string): Pr
     )
     .at(-1);
   const option = named && jsonOptionOf(named.command);
-  if (named === undefined || option === undefined) return;
+  if (named === undefined || option === undefined) throw new Error(`${words.join(' ')} names no schema`);
   const given = formsIn(words.slice(named.path.length), named.command);
   const other = Object.entries(option.others).find(([form]) => given.has(form))?.[1];
   check(other ?? option.schema, JSON.parse(stdout));
 }
 
-export const DOCUMENT_NAMES = Object.keys(JSON_DOCUMENTS) as readonly JsonDocumentName[];
+export const DOCUMENT_NAMES: readonly string[] = Object.keys(JSON_DOCUMENTS);

@@ -20,6 +20,9 @@ const Time = v.pipe(
 const described = <Schema extends v.GenericSchema>(schema: Schema, text: string) =>
   v.pipe(schema, v.description(text));
 
+/** A resource that this schema describes. */
+type ResourceOf<Schema extends v.GenericSchema> = ApiResource & { readonly body: v.InferOutput<Schema> };
+
 const MAY_PULL = 'patterns of the repositories that it may pull, in addition to those of its groups; **: all';
 const MAY_PUSH = 'patterns of the repositories that it may push to';
 const ROLE = 'admin: it manages all accounts of the site';
@@ -37,7 +40,7 @@ const Password = v.pipe(
 
 /** An account, without its secrets. */
 export const ACCOUNT = v.object({
-  user: v.string(),
+  user: described(v.string(), 'the user name of the account'),
   role: described(v.nullable(choice(...ACCOUNT_ROLES)), ROLE),
   hasPassword: described(
     v.boolean(),
@@ -45,13 +48,13 @@ export const ACCOUNT = v.object({
   ),
   repositories: described(v.array(v.string()), MAY_PULL),
   push: described(v.array(v.string()), MAY_PUSH),
-  groups: v.array(v.string()),
+  groups: described(v.array(v.string()), 'the groups that it belongs to'),
   managesMachines: described(v.boolean(), MANAGES),
   hasUpstreamLogins: described(v.boolean(), 'true: MetaHub pulls for it with its own upstream logins'),
 });
 
 /** Returns the resource of an account. Its state includes the hash of the password. */
-export function accountResource(account: Account): ApiResource {
+export function accountResource(account: Account): ResourceOf<typeof ACCOUNT> {
   const { user, role, password, repositories, push, groups, managesMachines, upstreamLogins } = account;
   const body: v.InferOutput<typeof ACCOUNT> = {
     user,
@@ -68,21 +71,24 @@ export function accountResource(account: Account): ApiResource {
 
 /** A group of accounts. */
 export const GROUP = v.object({
-  name: v.string(),
+  name: described(v.string(), 'the name of the group'),
   repositories: described(v.array(v.string()), 'patterns of the repositories that its members may pull'),
   push: described(v.array(v.string()), 'patterns of the repositories that its members may push to'),
 });
 
 /** A machine type of an account. */
 export const MACHINE_TYPE = v.object({
-  account: v.string(),
-  name: v.string(),
+  account: described(v.string(), 'the user name of its account'),
+  name: described(v.string(), 'the name of the machine type'),
   login: described(v.string(), 'the user name of machines of this type'),
   features: described(v.array(v.string()), 'the features of these machines: cpu:zen4, nvcap:9.0'),
   hasOwnPassword: described(v.boolean(), 'false: it uses the account’s password'),
 });
 
-export function typeResource({ user, password }: Account, type: MachineType): ApiResource {
+export function typeResource(
+  { user, password }: Account,
+  type: MachineType,
+): ResourceOf<typeof MACHINE_TYPE> {
   const { name, login, features } = type;
   const hasOwnPassword = type.password.text !== password?.text;
   const body: v.InferOutput<typeof MACHINE_TYPE> = {
@@ -95,8 +101,8 @@ export function typeResource({ user, password }: Account, type: MachineType): Ap
 
 /** An access token, without its secret. */
 export const ACCESS_TOKEN = v.object({
-  account: v.string(),
-  name: v.string(),
+  account: described(v.string(), 'the user name of its account'),
+  name: described(v.string(), 'the name of the token'),
   state: described(
     v.picklist(['valid', 'expired', 'enrolment']),
     'enrolment: the machine has not exchanged its one-time secret for the token yet',
@@ -124,7 +130,11 @@ export function tokenKey({ name, isEnrolment }: TokenOrEnrolment): string {
   return isEnrolment ? `${name}/enrolment` : name;
 }
 
-export function tokenResource({ user }: Account, token: TokenOrEnrolment, nowMs: number): ApiResource {
+export function tokenResource(
+  { user }: Account,
+  token: TokenOrEnrolment,
+  nowMs: number,
+): ResourceOf<typeof ACCESS_TOKEN> {
   const { name, expiresMs, repositories, push, type, sha256, isEnrolment } = token;
   const state = isExpired(token, nowMs) ? 'expired' : isEnrolment ? 'enrolment' : 'valid';
   const body: v.InferOutput<typeof ACCESS_TOKEN> = {
@@ -210,10 +220,10 @@ export const NEW_ENROLMENT = fields({
 
 /** A new enrolment. Only this answer contains its secret. */
 export const MADE_ENROLMENT = v.object({
-  account: v.string(),
+  account: described(v.string(), 'the user name of the account'),
   name: described(v.string(), 'the name of the machine’s future token'),
-  type: v.string(),
-  expires: Time,
+  type: described(v.string(), 'the machine type that the machine logs in as'),
+  expires: described(Time, 'when the secret expires, in UTC'),
   token: described(
     v.string(),
     'the one-time secret that the machine enrols with; only this answer contains it',

@@ -3,6 +3,7 @@ import { readValue } from '../../../lib/config-source.ts';
 import { repeated } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
 import { parseImage } from '../../image-lookup.ts';
+import { JsonOption } from '../../json-option.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
 import { DurationMs } from '../../settings/values.ts';
@@ -84,7 +85,7 @@ export function configure(command: Command): void {
     .option('--runtime-arg <arg>', 'pass this to the runtime: --runtime-arg=--gpus=all; repeatable', repeated)
     .option('--file <file>', 'permutations: environment × arguments × entries')
     .option('--no-keep', 'do not store the results for metahub explain')
-    .option('--json', 'print JSON')
+    .addOption(new JsonOption('bench-results'))
     .addHelpText('after', EXAMPLES)
     .action(bench);
 }

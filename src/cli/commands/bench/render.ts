@@ -1,6 +1,7 @@
-import { jsonText, printable, tableText, timesText } from '../../../lib/text.ts';
+import { printable, tableText, timesText } from '../../../lib/text.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import type { BenchmarkResult } from '../../benchmark-results.ts';
+import { documentText } from '../../output.ts';
 import type { BenchFailure, BenchReport } from './measure.ts';
 import { type Contender, caseText } from './plan.ts';
 
@@ -75,7 +76,7 @@ export function renderJson({
   results,
   failures,
 }: BenchReport): string {
-  const document = {
+  return documentText<'bench-results'>({
     image: name,
     platform: profile.platform,
     features: profile.features,
@@ -95,6 +96,5 @@ export function renderJson({
       permutation,
       why,
     })),
-  };
-  return `${jsonText(document, 2)}\n`;
+  });
 }

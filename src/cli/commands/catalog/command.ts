@@ -5,6 +5,9 @@ import type { ListMember } from '../../../oci/image-list.ts';
 import { formatRepository } from '../../../oci/reference.ts';
 import { helpText } from '../../help-text.ts';
 import { namedHost } from '../../host-profile.ts';
+import type { JsonDocument } from '../../json-documents.ts';
+import { JsonOption } from '../../json-option.ts';
+import { documentText } from '../../output.ts';
 import { type CatalogSettings, inForce, openCatalog } from '../../settings/catalog.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import type { ResolvedSettings } from '../../settings/setting.ts';
@@ -50,8 +53,6 @@ const EXAMPLES = {
 
 type Flags = Readonly<Record<string, unknown>>;
 
-const JSON_FLAG = ['--json', 'print JSON'] as const;
-
 /** Returns the hosts that the user names. A configuration file describes this host, and the table shows others. */
 function namedHosts(settings: ResolvedSettings<typeof TEST_SETTINGS>) {
   const { origins } = settings;
@@ -71,15 +72,15 @@ export function configure(command: Command): void {
 
   const ls = add('ls', 'list the publishers, and which of them are enabled')
     .alias('list')
-    .option(...JSON_FLAG);
+    .addOption(new JsonOption('catalog-ls'));
   addSettings(ls, STATE_SETTINGS);
   ls.addHelpText('after', EXAMPLES.ls).action(async (flags: Flags) => {
     const { values } = await loadSettings(STATE_SETTINGS, flags);
     process.stdout.write(await listEntries(values, flags['json'] === true));
   });
 
-  const show = add('show <name>', 'print what a publisher promises, its lists and its baselines').option(
-    ...JSON_FLAG,
+  const show = add('show <name>', 'print what a publisher promises, its lists and its baselines').addOption(
+    new JsonOption('catalog-show'),
   );
   addSettings(show, STATE_SETTINGS);
   show.addHelpText('after', EXAMPLES.show).action(async (name: string, flags: Flags) => {
@@ -102,7 +103,7 @@ export function configure(command: Command): void {
   const test = add('test <name>', 'show which host gets which image, and check that the images exist')
     .option('--tag <tag>', 'the tag to pull; default: the example of each list')
     .option('--offline', 'send no request to a registry')
-    .option(...JSON_FLAG);
+    .addOption(new JsonOption('catalog-test'));
   addSettings(test, TEST_SETTINGS);
   test.addHelpText('after', EXAMPLES.test).action(async (name: string, flags: Flags) => {
     const settings = await loadSettings(TEST_SETTINGS, flags);
@@ -126,13 +127,13 @@ function whatOf({ lists, baselines, native }: CatalogEntry): string {
   return parts.length > 0 ? parts.join(', ') : `${native.length === 1 ? 'an index' : 'indexes'} of its own`;
 }
 
-function stateOf(entry: CatalogEntry, settings: CatalogSettings): string {
+function stateOf(entry: CatalogEntry, settings: CatalogSettings): JsonDocument<'catalog-show'>['state'] {
   const { lists, baselines } = inForce(entry, settings);
   if (entry.lists.length + entry.baselines.length === 0) return 'native';
   return lists || baselines ? 'on' : 'off';
 }
 
-function entryJson(entry: CatalogEntry, settings: CatalogSettings): object {
+function entryJson(entry: CatalogEntry, settings: CatalogSettings): JsonDocument<'catalog-show'> {
   const { name, title, source, checked, promise, lists, native, baselines } = entry;
   return {
     name,
@@ -160,12 +161,7 @@ function entryJson(entry: CatalogEntry, settings: CatalogSettings): object {
 export async function listEntries(settings: CatalogSettings, json: boolean): Promise<string> {
   const catalog = await openCatalog();
   const entries = await Promise.all(catalog.names.map((name) => catalog.entry(name)));
-  if (json)
-    return `${JSON.stringify(
-      entries.map((entry) => entryJson(entry, settings)),
-      undefined,
-      2,
-    )}\n`;
+  if (json) return documentText<'catalog-ls'>(entries.map((entry) => entryJson(entry, settings)));
   const rows = entries.map((entry) => [entry.name, stateOf(entry, settings), whatOf(entry), entry.title]);
   return tableText([['NAME', 'STATE', 'WHAT', 'PUBLISHER'], ...rows]);
 }
@@ -179,7 +175,7 @@ function memberLine({ image, platform }: ListMember): readonly [image: string, d
 /** Formats one entry. */
 async function showEntry(name: string, settings: CatalogSettings, json: boolean): Promise<string> {
   const entry = await (await openCatalog()).entry(name);
-  if (json) return `${JSON.stringify(entryJson(entry, settings), undefined, 2)}\n`;
+  if (json) return documentText<'catalog-show'>(entryJson(entry, settings));
   const { title, source, checked, promise, lists, native, baselines } = entry;
   const sections = [
     [`${title} (${name}): ${stateOf(entry, settings)}`, `checked ${checked} against ${source}`],

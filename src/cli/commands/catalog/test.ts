@@ -11,6 +11,7 @@ import { DEFAULT_POLICY } from '../../../selection/policy.ts';
 import { assumed } from '../../detect-host.ts';
 import { readProfileFile } from '../../host-profile.ts';
 import { type LookupSettings, withRegistry } from '../../image-lookup.ts';
+import { documentText } from '../../output.ts';
 import { openCatalog } from '../../settings/catalog.ts';
 import { createPolicies } from '../../settings/policies.ts';
 import { UserError } from '../../user-error.ts';
@@ -153,7 +154,7 @@ export async function testEntry(name: string, settings: LookupSettings, flags: T
   );
   if (flags.json) {
     const shown = cases.map(({ image, gets }) => ({ image, gets }));
-    process.stdout.write(`${JSON.stringify({ name, cases: shown, images: found }, undefined, 2)}\n`);
+    process.stdout.write(documentText<'catalog-test'>({ name, cases: shown, images: found }));
   } else process.stdout.write(render(cases, found));
   if (found.some(({ isThere }) => isThere === undefined)) process.exitCode = 1;
   else if (found.some(({ isThere }) => isThere === false)) process.exitCode = 3;

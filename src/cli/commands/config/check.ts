@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { ConfigError, type ConfigErrorCode } from '../../../lib/config-error.ts';
+import { ConfigError } from '../../../lib/config-error.ts';
 import type { ConfigSource } from '../../../lib/config-source.ts';
 import { readTextFile } from '../../../lib/regular-file.ts';
 import { printable } from '../../../lib/text.ts';
@@ -8,6 +8,7 @@ import { checkCloudKeys } from '../../../site/enrolment/cloud-keys.ts';
 import { readGroupsFile, readMachineFile } from '../../../site/machine-file.ts';
 import { isAccountFile, MachineReader } from '../../../site/machine-reader.ts';
 import { hostProfile, readProfileFile } from '../../host-profile.ts';
+import type { JsonDocument } from '../../json-documents.ts';
 import { openTlsIdentity } from '../../serve/tls.ts';
 import { catalogInForce } from '../../settings/catalog.ts';
 import { type ConfigFile, loadConfigFile } from '../../settings/file.ts';
@@ -18,36 +19,11 @@ import { SERVE_SETTINGS } from '../../settings/table.ts';
 import { type FolderOptions, readYaml, yamlFilesIn } from '../../settings/yaml.ts';
 import { UserError } from '../../user-error.ts';
 
-type Kind =
-  | 'settings'
-  | 'image lists'
-  | 'certificate'
-  | 'profile'
-  | 'machine types'
-  | 'groups'
-  | 'keys of a cloud'
-  | 'variables'
-  | 'file';
-
-interface Complaint {
-  readonly code: ConfigErrorCode | null;
-  readonly file: string | null;
-  readonly line: number | null;
-  readonly column: number | null;
-  readonly path: string | null;
-  readonly message: string;
-  readonly nextStep: string | null;
-}
-
 /** What is wrong in one file or folder. */
-export interface FileCheck {
-  readonly path: string;
-  /** The kind of its content; `file`: it is unreadable. */
-  readonly kind: Kind;
-  readonly complaints: readonly Complaint[];
-}
+export type FileCheck = JsonDocument<'config-check'>['checks'][number];
+type Kind = FileCheck['kind'];
 
-function complaintsOfError(error: unknown): readonly Complaint[] {
+function complaintsOfError(error: unknown): FileCheck['complaints'] {
   if (error instanceof ConfigError) {
     return [error, ...error.further].map(({ code, file, line, column, path, message, nextStep }) => ({
       code,
@@ -65,7 +41,7 @@ function complaintsOfError(error: unknown): readonly Complaint[] {
   return [{ ...nowhere, message, nextStep: nextStep ?? null }];
 }
 
-async function complaintsOf(work: () => unknown): Promise<readonly Complaint[]> {
+async function complaintsOf(work: () => unknown): Promise<FileCheck['complaints']> {
   try {
     await work();
     return [];

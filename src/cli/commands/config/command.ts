@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import { tableText } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
+import { JsonOption } from '../../json-option.ts';
+import { documentText } from '../../output.ts';
 import { addSettings, CONFIG_FLAG, loadServiceSettings } from '../../settings/load.ts';
 import type { SettingTable } from '../../settings/setting.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
@@ -38,7 +40,7 @@ async function show(flags: ShowOptions & Readonly<Record<string, unknown>>): Pro
   }));
   if (flags.json) {
     const settings = Object.fromEntries(rows.map(({ name, value, origin }) => [name, { value, origin }]));
-    process.stdout.write(`${JSON.stringify({ file: filePath ?? null, settings }, undefined, 2)}\n`);
+    process.stdout.write(documentText<'config-show'>({ file: filePath ?? null, settings }));
     return;
   }
   const table = rows.map(({ name, value, origin }) => {
@@ -61,7 +63,7 @@ async function check(files: readonly string[], flags: CheckOptions): Promise<voi
   const complaints = checks.flatMap((one) => one.complaints);
   const isValid = complaints.length === 0;
   process.stdout.write(
-    flags.json ? `${JSON.stringify({ valid: isValid, checks }, undefined, 2)}\n` : renderChecks(checks),
+    flags.json ? documentText<'config-check'>({ valid: isValid, checks }) : renderChecks(checks),
   );
   if (!isValid) process.exitCode = complaints.every(({ code }) => code === 'unreadable') ? 1 : 2;
 }
@@ -82,7 +84,7 @@ export function configure(command: Command): void {
   addSettings(showing, SERVE_SETTINGS);
   showing
     .option('--origin', 'show where each value comes from: flag, environment, file, service or default')
-    .option('--json', 'print JSON')
+    .addOption(new JsonOption('config-show'))
     .addHelpText(
       'after',
       helpText([
@@ -98,7 +100,7 @@ export function configure(command: Command): void {
     .exitOverride()
     .argument('[file...]', 'files of settings, image lists, machine types or groups')
     .option(...CONFIG_FLAG)
-    .option('--json', 'print JSON')
+    .addOption(new JsonOption('config-check'))
     .addHelpText(
       'after',
       helpText(

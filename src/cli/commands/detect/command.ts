@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { repeated } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
+import { JsonOption } from '../../json-option.ts';
 import { fileOutput, STREAM_OUTPUT } from '../../output.ts';
 import { detect, FORMATS } from './run.ts';
 
@@ -29,7 +30,18 @@ const EXAMPLES = helpText(
 export function configure(command: Command): void {
   command
     .argument('[value]', 'print only this value: cpu, level, variant, nvcap, flags, or any kind of feature')
-    .option('--json', 'print everything as JSON')
+    .addOption(
+      new JsonOption('profile', {
+        others: {
+          '[value]': 'detect-value',
+          '--features': 'detect-value',
+          '--why-not': 'detect-why-not',
+          '--compiler': 'detect-compiler',
+          '--gcc': 'detect-compiler',
+          '--verify': 'detect-verify',
+        },
+      }),
+    )
     .option('--features', 'print the features as the lines of a YAML list')
     .addOption(command.createOption('--format <format>', 'print in this format').choices(FORMATS))
     .option('--output <file>', 'write the answer to this file, atomically, instead of printing it')

@@ -4,11 +4,11 @@ import type { GpuProfile, HostProfile } from '../../../host/profile.ts';
 import { counted, gibText, wrap } from '../../../lib/text.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import type { DetectedHost } from '../../detect-host.ts';
+import { documentText } from '../../output.ts';
 import type { InventoryRows } from './inventory.ts';
 
 /**
- * Formats the profile, with the facts that it was derived from. schema/profile.schema.json describes the
- * format, and `parseProfile` reads it.
+ * Formats the profile, with the facts that it was derived from. `parseProfile` reads it.
  */
 export async function renderJson(host: DetectedHost, human?: InventoryRows): Promise<string> {
   const { allFlags } = await import('../../../host/compiler-flags.ts');
@@ -16,7 +16,7 @@ export async function renderJson(host: DetectedHost, human?: InventoryRows): Pro
   const { vendor: _vendor, flags: _flags, ...evidence } = facts.cpu;
   // An assumed device has neither slots nor model numbers.
   const asDetected = profile.gpus === detected.gpus;
-  const document = {
+  return documentText<'profile'>({
     platform: profile.platform,
     cpu: { ...profile.cpu, ...(profile.cpu === detected.cpu ? { evidence } : {}) },
     gpus: profile.gpus.map((gpu, at) => ({
@@ -33,8 +33,7 @@ export async function renderJson(host: DetectedHost, human?: InventoryRows): Pro
     ...(human === undefined
       ? {}
       : { machine: Object.fromEntries(human.map(({ label, lines }) => [label, lines])) }),
-  };
-  return `${JSON.stringify(document, undefined, 2)}\n`;
+  });
 }
 
 /** Returns the address of a GPU, and the ID that identified it. */

@@ -1,5 +1,5 @@
 import { type DetectedHost, detectHost } from '../../detect-host.ts';
-import type { Output } from '../../output.ts';
+import { documentText, type Output } from '../../output.ts';
 import { UserError } from '../../user-error.ts';
 
 /** The values of `--format`. */
@@ -130,7 +130,7 @@ async function verified(host: DetectedHost, { execute = false, json = false }: D
   const { renderFindings, verify } = await import('./verify.ts');
   const findings = await verify(host, execute);
   if (findings.some(({ verdict }) => verdict === 'contradicts')) process.exitCode = 4;
-  return json ? `${JSON.stringify(findings, undefined, 2)}\n` : renderFindings(host, findings);
+  return json ? documentText<'detect-verify'>(findings) : renderFindings(host, findings);
 }
 
 async function inFormat(
@@ -146,7 +146,7 @@ async function inFormat(
     case 'nfd':
       return (await import('./formats.ts')).renderNfd(host.profile);
     case 'features':
-      if (json) return `${JSON.stringify(host.profile.features)}\n`;
+      if (json) return documentText<'detect-value'>(host.profile.features, 0);
       return host.profile.features.map((feature) => `- ${feature}\n`).join('');
     case 'variants':
       return (await import('./formats.ts')).renderVariants(host.profile);

@@ -4,6 +4,7 @@ import { DETECTED_KINDS, isDetectedKind, valuesOf } from '../../../host/features
 import { formatReason, whyNot } from '../../../host/why-not.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import type { DetectedHost } from '../../detect-host.ts';
+import { documentText } from '../../output.ts';
 import { UserError } from '../../user-error.ts';
 
 /** Words that `metahub detect WORD` accepts besides kinds of features -> the lines of the answer. */
@@ -34,7 +35,7 @@ export function renderValue(name: string, host: DetectedHost, json: boolean): st
       exitStatus: 2,
     });
   }
-  if (json) return `${JSON.stringify(values)}\n`;
+  if (json) return documentText<'detect-value'>(values, 0);
   if (values.length === 0) throw new UserError(`this host has no ${name}`);
   return values.map((value) => `${value}\n`).join('');
 }
@@ -68,7 +69,7 @@ export function renderCompilerFlags(written: string, { profile }: DetectedHost, 
       nextStep: 'metahub detect --json lists every compiler’s flags for it under “compilers”.',
     });
   }
-  if (json) return `${JSON.stringify({ compiler, ...found }, undefined, 2)}\n`;
+  if (json) return documentText<'detect-compiler'>({ compiler, ...found });
   if (found.microarchitecture !== microarchitecture) {
     process.stderr.write(
       `metahub: ${written} does not know ${microarchitecture}: these build for ${found.microarchitecture}\n`,
@@ -102,7 +103,7 @@ export function renderWhyNot(written: string, host: DetectedHost, options: WhyNo
       exitStatus: 2,
     });
   }
-  if (options.json) return `${JSON.stringify(answer, undefined, 2)}\n`;
+  if (options.json) return documentText<'detect-why-not'>(answer);
   const { microarchitecture } = profile.cpu;
   if (answer.runs) return `This host (${microarchitecture}) runs code built for ${answer.name}.\n`;
   const reasons = answer.reasons.map((reason) => `  ${formatReason(reason)}\n`).join('');

@@ -2,7 +2,8 @@ import type { Command } from 'commander';
 import { printable, wrap } from '../../../lib/text.ts';
 import { DOCKER_HUB } from '../../../oci/reference.ts';
 import { helpText } from '../../help-text.ts';
-import { painted } from '../../output.ts';
+import { JsonOption } from '../../json-option.ts';
+import { documentText, painted } from '../../output.ts';
 import { installedService } from '../../settings/installed-service.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import {
@@ -37,7 +38,7 @@ const EXAMPLES = helpText(
 export function configure(command: Command): void {
   addSettings(command, TARGET_SETTINGS);
   addTargetOptions(command);
-  command.option('--json', 'print JSON').addHelpText('after', EXAMPLES).action(doctor);
+  command.addOption(new JsonOption('doctor')).addHelpText('after', EXAMPLES).action(doctor);
 }
 
 /** Creates all checks of this machine. None of them runs yet. */
@@ -93,9 +94,7 @@ async function checksOf(flags: DoctorFlags): Promise<readonly Check[]> {
 async function doctor(flags: DoctorFlags): Promise<void> {
   const { runChecks } = await import('./check.ts');
   const results = await runChecks(await checksOf(flags));
-  const text = flags.json
-    ? `${JSON.stringify({ checks: results }, undefined, 2)}\n`
-    : results.map(renderCheck).join('');
+  const text = flags.json ? documentText<'doctor'>({ checks: results }) : results.map(renderCheck).join('');
   process.stdout.write(text);
   const has = (status: NamedResult['status']) => results.some((result) => result.status === status);
   if (has('fail')) process.exitCode = 1;

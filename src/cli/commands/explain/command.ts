@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Answer } from '../../../selection/answer.ts';
 import { helpText } from '../../help-text.ts';
 import { namedHost } from '../../host-profile.ts';
+import { JsonOption } from '../../json-option.ts';
 import { wantsColour } from '../../output.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import { UserError } from '../../user-error.ts';
@@ -53,7 +54,7 @@ export function configure(command: Command): void {
       'show which machines of a site run which entry: its machine types, and the hosts that pulled recently',
     )
     .option(...machinesOption())
-    .option('--json', 'print JSON')
+    .addOption(new JsonOption('explain', { others: { '--requires': 'explain-requires' } }))
     .addHelpText('after', EXAMPLES)
     .action(explain);
 }

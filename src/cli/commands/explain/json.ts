@@ -1,11 +1,14 @@
-import { jsonText } from '../../../lib/text.ts';
 import { requirementsOf } from '../../../selection/demands.ts';
 import type { Verdict } from '../../../selection/select.ts';
+import type { JsonDocument } from '../../json-documents.ts';
+import { documentText } from '../../output.ts';
 import { demandJson } from './format.ts';
 import { type Explanation, measuredOf } from './run.ts';
 
+type ExplainedHost = JsonDocument<'explain'>['hosts'][number];
+
 /** Returns what an entry itself states, independent of the host. */
-function entryJson({ entry, position }: Verdict): object {
+function entryJson({ entry, position }: Verdict) {
   return {
     position,
     digest: entry.digest,
@@ -19,7 +22,7 @@ function entryJson({ entry, position }: Verdict): object {
 function verdictJson(
   { entry, position, status, reason, requirements, failures }: Verdict,
   explanation: Explanation,
-): object {
+): ExplainedHost['verdicts'][number] {
   return {
     position,
     digest: entry.digest,
@@ -31,13 +34,13 @@ function verdictJson(
   };
 }
 
-function answerJson({ subject, answer }: Explanation): object {
+function answerJson({ subject, answer }: Explanation): ExplainedHost['answer'] {
   const { source } = subject;
-  const { kind, reason } = answer;
+  const { reason } = answer;
   switch (answer.kind) {
     case 'original':
       return {
-        kind,
+        kind: answer.kind,
         reason,
         digest: source.digest,
         mediaType: source.document.mediaType,
@@ -45,7 +48,7 @@ function answerJson({ subject, answer }: Explanation): object {
       };
     case 'derived':
       return {
-        kind,
+        kind: answer.kind,
         reason,
         digest: answer.digest,
         mediaType: answer.mediaType,
@@ -53,12 +56,12 @@ function answerJson({ subject, answer }: Explanation): object {
       };
     case 'entry': {
       const { digest, mediaType, sizeBytes } = answer.entry;
-      return { kind, reason, digest, mediaType, sizeBytes };
+      return { kind: answer.kind, reason, digest, mediaType, sizeBytes };
     }
     case 'refused': {
       const { index, detail } = answer;
       return {
-        kind,
+        kind: answer.kind,
         reason,
         digest: index?.digest ?? null,
         mediaType: index?.mediaType ?? null,
@@ -69,7 +72,7 @@ function answerJson({ subject, answer }: Explanation): object {
   }
 }
 
-function hostJson(explanation: Explanation): object {
+function hostJson(explanation: Explanation): ExplainedHost {
   const { host, selection } = explanation;
   return {
     host: host.name,
@@ -86,7 +89,7 @@ function hostJson(explanation: Explanation): object {
 /** Formats everything for programs, in the same format for one host and for several. */
 export function renderJson(first: Explanation, others: readonly Explanation[]): string {
   const { name, source, policy } = first.subject;
-  const document = {
+  return documentText<'explain'>({
     image: name,
     digest: source.digest,
     mediaType: source.document.mediaType,
@@ -94,6 +97,5 @@ export function renderJson(first: Explanation, others: readonly Explanation[]): 
     suggestion: first.subject.suggestion ?? null,
     entries: (first.selection?.verdicts ?? []).map(entryJson),
     hosts: [first, ...others].map(hostJson),
-  };
-  return `${jsonText(document, 2)}\n`;
+  });
 }

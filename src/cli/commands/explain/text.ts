@@ -1,9 +1,10 @@
 import type { HostProfile } from '../../../host/profile.ts';
-import { jsonText, printable, timesText, wrap } from '../../../lib/text.ts';
+import { printable, timesText, wrap } from '../../../lib/text.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import { minimumRequirements } from '../../../selection/minimum-requirements.ts';
 import { formatFailure, type Verdict, type VerdictStatus } from '../../../selection/select.ts';
 import type { BenchmarkResult } from '../../benchmark-results.ts';
+import { documentText } from '../../output.ts';
 import { UserError } from '../../user-error.ts';
 import { demandsText, heading, type Page, painted, platformText } from './format.ts';
 import type { ExplainSubject } from './load.ts';
@@ -148,7 +149,7 @@ export function renderLeast({ name, source, policy }: ExplainSubject, json: bool
     });
   }
   const least = minimumRequirements(document, policy);
-  if (json) return `${jsonText({ image: name, digest: source.digest, least }, 2)}\n`;
+  if (json) return documentText<'explain-requires'>({ image: name, digest: source.digest, least });
   if (least.length === 0) return 'no host can run any entry of it\n';
   const width = Math.max(...least.map(({ platform }) => printable(platform).length));
   return least

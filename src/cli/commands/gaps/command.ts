@@ -4,6 +4,7 @@ import { formatReference } from '../../../oci/reference.ts';
 import { GAPS_PATH } from '../../../server/pages.ts';
 import { helpText } from '../../help-text.ts';
 import { parseImage } from '../../image-lookup.ts';
+import { JsonOption } from '../../json-option.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import {
   addTargetOptions,
@@ -68,7 +69,7 @@ export function configure(command: Command): void {
     .addOption(
       command.createOption('--format <format>', 'print in this format').choices(FORMATS).conflicts('json'),
     )
-    .option('--json', 'short for --format json')
+    .addOption(new JsonOption('gaps-ranked', { note: 'the same as --format json' }))
     .addHelpText('after', EXAMPLES)
     .action(gaps);
 }

@@ -2,6 +2,7 @@ import { jsonText, printable, tableText, timesText } from '../../../lib/text.ts'
 import { type Descriptor, isImageEntry } from '../../../oci/manifest.ts';
 import { formatReference, type ImageReference } from '../../../oci/reference.ts';
 import { type BuildTarget, buildTargetOf } from '../../gap-build.ts';
+import { documentText } from '../../output.ts';
 import type { RankedGap } from './rank.ts';
 
 /** Returns the builds of the gaps, each once, whatever the hosts get now. */
@@ -38,7 +39,7 @@ export function renderText(gaps: readonly RankedGap[], hidden: number): string {
 
 /** Formats the gaps for programs, each with the parameters of its build. */
 export function renderJson(gaps: readonly RankedGap[]): string {
-  return `${jsonText({ gaps: gaps.map((gap) => ({ ...gap, build: buildTargetOf(gap) })) }, 2)}\n`;
+  return documentText<'gaps-ranked'>({ gaps: gaps.map((gap) => ({ ...gap, build: buildTargetOf(gap) })) });
 }
 
 /** Returns the variables of a build, under the same names for every format. */

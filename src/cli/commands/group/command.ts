@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import { repeated, tableText } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
+import type { JsonDocument } from '../../json-documents.ts';
+import { JsonOption } from '../../json-option.ts';
+import { documentText } from '../../output.ts';
 import type { SiteFlags } from '../../site-api.ts';
 import { machineSubcommands, withAdmin, withSiteOptions } from '../machine/admin.ts';
-import type { ListedGroup } from './remote.ts';
 
 interface Flags extends SiteFlags {
   readonly machines: string;
@@ -50,7 +52,7 @@ async function set(name: string, flags: Flags & SetFlags): Promise<void> {
   process.stdout.write(`members of ${name} may pull ${pull}${pushes}\n`);
 }
 
-async function groupsIn(flags: Flags): Promise<readonly ListedGroup[]> {
+async function groupsIn(flags: Flags): Promise<JsonDocument<'group-list'>> {
   if (flags.site !== undefined) return (await import('./remote.ts')).listRemote(flags);
   const groups = await withAdmin(flags.machines, (admin) => admin.groups());
   return [...groups].map(([name, rights]) => ({ name, ...rights }));
@@ -59,7 +61,7 @@ async function groupsIn(flags: Flags): Promise<readonly ListedGroup[]> {
 async function list(flags: Flags & { readonly json?: boolean }): Promise<void> {
   const groups = [...(await groupsIn(flags))].sort((a, b) => (a.name < b.name ? -1 : 1));
   if (flags.json) {
-    process.stdout.write(`${JSON.stringify(groups, undefined, 2)}\n`);
+    process.stdout.write(documentText<'group-list'>(groups));
     return;
   }
   if (groups.length === 0) {
@@ -94,6 +96,6 @@ export function configure(command: Command): void {
       .option('--push <pattern>', 'repositories that its members may push to; repeatable', repeated),
   ).action(set);
   const listing = subcommand('list', '', 'list the groups and their rights');
-  withSiteOptions(listing.option('--json', 'print JSON')).action(list);
+  withSiteOptions(listing.addOption(new JsonOption('group-list'))).action(list);
   withSiteOptions(subcommand('remove', ' <name>', 'remove a group that has no members')).action(remove);
 }

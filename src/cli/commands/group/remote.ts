@@ -1,11 +1,14 @@
 import { GROUP } from '../../../site/api/resources.ts';
+import type { JsonDocument } from '../../json-documents.ts';
 import { SiteApi, type SiteFlags, segment } from '../../site-api.ts';
 
 /** `metahub group` for a remote site, by its API. */
 
 const pathOf = (name: string) => `/groups/${segment(name)}`;
 
-export async function listRemote(flags: SiteFlags): Promise<readonly ListedGroup[]> {
+type ListedGroup = JsonDocument<'group-list'>[number];
+
+export async function listRemote(flags: SiteFlags): Promise<JsonDocument<'group-list'>> {
   return (await SiteApi.open(flags)).list('/groups', 'groups', GROUP);
 }
 
@@ -29,11 +32,4 @@ export async function removeRemote(name: string, flags: SiteFlags): Promise<void
   const api = await SiteApi.open(flags);
   const { entityTag } = await api.get(pathOf(name), GROUP);
   await api.edit('DELETE', pathOf(name), entityTag);
-}
-
-/** A group in the output of `metahub group list`. */
-export interface ListedGroup {
-  readonly name: string;
-  readonly repositories: readonly string[];
-  readonly push: readonly string[];
 }

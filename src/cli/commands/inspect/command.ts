@@ -3,6 +3,7 @@ import { parseManifestDocument } from '../../../oci/manifest.ts';
 import { formatReference } from '../../../oci/reference.ts';
 import { helpText } from '../../help-text.ts';
 import { lookupFailure, parseImage, withRegistry } from '../../image-lookup.ts';
+import { JsonOption } from '../../json-option.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import { readLists } from '../../settings/rules.ts';
 import { LOOKUP_SETTINGS } from '../../settings/table.ts';
@@ -27,7 +28,7 @@ export function configure(command: Command): void {
   command.argument('<image>', 'an image name as in docker pull: alpine, ghcr.io/a/b:v1');
   addSettings(command, INSPECT_SETTINGS);
   command
-    .option('--json', 'print JSON')
+    .addOption(new JsonOption('inspect'))
     .addOption(command.createOption('--raw', 'print the manifest unchanged, byte for byte').conflicts('json'))
     .addHelpText('after', EXAMPLES)
     .action(inspect);

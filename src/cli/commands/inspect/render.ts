@@ -1,6 +1,7 @@
-import { jsonText, printable, sizeText } from '../../../lib/text.ts';
+import { printable, sizeText } from '../../../lib/text.ts';
 import type { Descriptor, ImageManifest } from '../../../oci/manifest.ts';
 import { formatDemand, requirementsOf } from '../../../selection/demands.ts';
+import { documentText } from '../../output.ts';
 import { demandJson, platformText } from '../explain/format.ts';
 import type { Inspected, Member } from './run.ts';
 
@@ -66,14 +67,14 @@ export function renderText({ name, manifest, document, members }: Inspected): st
   }
 }
 
-function imageJson({ config, layers }: ImageManifest): object {
+function imageJson({ config, layers }: ImageManifest) {
   return {
     config: { digest: config.digest, sizeBytes: config.sizeBytes, mediaType: config.mediaType },
     layers: layers.map(({ digest, sizeBytes, mediaType }) => ({ digest, sizeBytes, mediaType })),
   };
 }
 
-function memberJson({ entry, image, problem }: Member): object {
+function memberJson({ entry, image, problem }: Member) {
   return {
     digest: entry.digest,
     mediaType: entry.mediaType,
@@ -88,7 +89,7 @@ function memberJson({ entry, image, problem }: Member): object {
 
 /** Formats everything for programs. */
 export function renderJson({ name, manifest, document, members }: Inspected): string {
-  const plain = {
+  return documentText<'inspect'>({
     image: name,
     digest: manifest.digest,
     mediaType: document.mediaType,
@@ -97,6 +98,5 @@ export function renderJson({ name, manifest, document, members }: Inspected): st
       ? { annotations: document.annotations, entries: members.map(memberJson) }
       : {}),
     ...(document.kind === 'image' ? { annotations: document.annotations, ...imageJson(document) } : {}),
-  };
-  return `${jsonText(plain, 2)}\n`;
+  });
 }

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import { check } from '../../../lib/schema.ts';
 import { repeated } from '../../../lib/text.ts';
+import { JsonOption } from '../../json-option.ts';
+import { documentText } from '../../output.ts';
 import { DurationMs } from '../../settings/values.ts';
 import type { SiteFlags } from '../../site-api.ts';
 import { UserError } from '../../user-error.ts';
@@ -81,7 +83,7 @@ async function enrol(user: string, type: string, flags: EnrolFlags): Promise<voi
   const { text, name } = await makeEnrolment(user, type, expires, flags);
   if (flags.json) {
     const plain = { user, type, name, token: text, expires: expires.toISOString() };
-    process.stdout.write(`${JSON.stringify(plain, undefined, 2)}\n`);
+    process.stdout.write(documentText<'machine-enrol'>(plain));
     return;
   }
   process.stdout.write(`${text}\n`);
@@ -114,17 +116,14 @@ async function list(flags: Flags & { readonly json?: boolean }): Promise<void> {
   const { roleOf } = await import('../../../site/account.ts');
   const accounts = await withAdmin(flags.machines, (admin) => admin.accounts());
   if (flags.json) {
-    const plain = accounts.map(({ user, types, repositories, managesMachines, file, ...account }) => ({
-      user,
+    const { accountResource, typeResource } = await import('../../../site/api/resources.ts');
+    const plain = accounts.map((account) => ({
+      ...accountResource(account).body,
       role: roleOf(account),
-      types: types.map(({ name, login, features }) => ({ name, login, features })),
-      repositories,
-      push: account.push,
-      groups: account.groups,
-      managesMachines,
-      file,
+      types: account.types.map((type) => typeResource(account, type).body),
+      file: account.file,
     }));
-    process.stdout.write(`${JSON.stringify(plain, undefined, 2)}\n`);
+    process.stdout.write(documentText<'machine-list'>(plain));
     return;
   }
   const { renderLogins } = await import('./logins.ts');
@@ -223,10 +222,10 @@ export function configure(command: Command): void {
     subcommand('enrol', ' <user> <type>', 'create a token that lets one machine get a login of its own')
       .option('--name <name>', 'the name of the machine’s token; default: a generated name')
       .option('--expires <duration>', 'how long the machine can enrol: 1h, 7d', '1h')
-      .option('--json', 'print JSON'),
+      .addOption(new JsonOption('machine-enrol')),
   ).action(enrol);
   const listing = subcommand('list', '', 'list the accounts and machine types');
-  remote(listing.option('--json', 'print JSON')).action(list);
+  remote(listing.addOption(new JsonOption('machine-list'))).action(list);
   remote(
     subcommand('remove', ' <user> [type]', 'remove a machine type, or an account with all of its types'),
   ).action(remove);

@@ -2,6 +2,7 @@ import { roleOf } from '../../../site/account.ts';
 import type { AccountChange } from '../../../site/account-edit.ts';
 import { ACCOUNT, GROUP, MACHINE_TYPE, MADE_ENROLMENT } from '../../../site/api/resources.ts';
 import { withGroups } from '../../../site/machine-reader.ts';
+import { documentText } from '../../output.ts';
 import { readPassword } from '../../password-input.ts';
 import { SiteApi, type SiteFlags, segment } from '../../site-api.ts';
 import { UserError } from '../../user-error.ts';
@@ -56,7 +57,7 @@ export async function listRemote(flags: SiteFlags & { readonly json?: boolean })
   });
   process.stdout.write(
     flags.json
-      ? `${JSON.stringify(accounts, undefined, 2)}\n`
+      ? documentText<'machine-list'>(accounts)
       : (renderLogins(accounts) ?? `no logins at ${api.registry}\n`),
   );
 }

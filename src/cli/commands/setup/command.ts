@@ -7,6 +7,8 @@ import { wrap } from '../../../lib/text.ts';
 import { RUNTIME_SETUP_NAMES } from '../../../setup/runtime.ts';
 import type { RuntimeOutcome } from '../../../setup/setup.ts';
 import { helpText } from '../../help-text.ts';
+import { JsonOption } from '../../json-option.ts';
+import { documentText } from '../../output.ts';
 import { addSettings } from '../../settings/load.ts';
 import {
   addTargetOptions,
@@ -54,7 +56,7 @@ export function configure(command: Command): void {
       command.createOption('--reload', 'make the running daemons read the changes').conflicts('root'),
     )
     .option('--root <dir>', 'configure the machine below this folder instead of this one', '/')
-    .option('--json', 'print JSON')
+    .addOption(new JsonOption('setup'))
     .addHelpText('after', EXAMPLES)
     .action(setup);
 }
@@ -150,7 +152,7 @@ export function renderJson(outcomes: readonly RuntimeOutcome[], reloads: readonl
     error: error ?? null,
   }));
   const ran = reloads.map(({ command, error }) => ({ command, error: error ?? null }));
-  return `${JSON.stringify({ runtimes, reloads: ran }, undefined, 2)}\n`;
+  return documentText<'setup'>({ runtimes, reloads: ran });
 }
 
 function diffOf({ path, before, after }: RuntimeOutcome['changes'][number]): string {

@@ -1,13 +1,14 @@
 import type { Command } from 'commander';
 import { check } from '../../../lib/schema.ts';
 import { repeated, tableText } from '../../../lib/text.ts';
-import type { Account } from '../../../site/account.ts';
 import { helpText } from '../../help-text.ts';
+import type { JsonDocument } from '../../json-documents.ts';
+import { JsonOption } from '../../json-option.ts';
+import { documentText } from '../../output.ts';
 import { DurationMs } from '../../settings/values.ts';
 import type { SiteFlags } from '../../site-api.ts';
 import { UserError } from '../../user-error.ts';
 import { machineSubcommands, withAdmin, withSiteOptions } from '../machine/admin.ts';
-import type { ListedToken } from './remote.ts';
 
 interface Flags extends SiteFlags {
   readonly machines: string;
@@ -64,7 +65,7 @@ async function create(user: string, name: string, flags: CreateFlags): Promise<v
   const until = expires === undefined ? 'until it is revoked' : `until ${expires.toISOString().slice(0, 10)}`;
   if (flags.json) {
     const plain = { user, name, token: text, expires: expires?.toISOString() ?? null };
-    process.stdout.write(`${JSON.stringify(plain, undefined, 2)}\n`);
+    process.stdout.write(documentText<'token-create'>(plain));
     return;
   }
   process.stdout.write(`${text}\n`);
@@ -80,31 +81,26 @@ async function makeToken(user: string, name: string, expires: Date | undefined, 
   return text;
 }
 
-function listedTokens(accounts: readonly Account[], nowMs: number): readonly ListedToken[] {
-  return accounts.flatMap(({ user, tokens, enrolments }) => [
-    ...tokens.map(({ name, expiresMs, repositories, push, type }) => ({
-      ...{ user, name, type: type ?? null },
-      state: expiresMs !== undefined && expiresMs <= nowMs ? ('expired' as const) : ('valid' as const),
-      expires: expiresMs === undefined ? null : new Date(expiresMs).toISOString(),
-      repositories: repositories ?? null,
-      push,
-    })),
-    ...enrolments.map(({ name, type, expiresMs }) => ({
-      ...{ user, name, type, repositories: null, push: false },
-      state: expiresMs <= nowMs ? ('expired' as const) : ('enrolment' as const),
-      expires: new Date(expiresMs).toISOString(),
-    })),
+async function tokensIn(folder: string): Promise<JsonDocument<'token-list'>> {
+  const [accounts, { tokenResource, tokensOf }] = await Promise.all([
+    withAdmin(folder, (admin) => admin.accounts()),
+    import('../../../site/api/resources.ts'),
   ]);
+  const nowMs = Date.now();
+  return accounts.flatMap((account) =>
+    tokensOf(account).map((one) => {
+      const { account: user, ...token } = tokenResource(account, one, nowMs).body;
+      return { user, ...token };
+    }),
+  );
 }
 
 async function list(flags: Flags): Promise<void> {
   const { site, machines } = flags;
   const tokens =
-    site === undefined
-      ? listedTokens(await withAdmin(machines, (admin) => admin.accounts()), Date.now())
-      : await (await import('./remote.ts')).listRemote(flags);
+    site === undefined ? await tokensIn(machines) : await (await import('./remote.ts')).listRemote(flags);
   if (flags.json) {
-    process.stdout.write(`${JSON.stringify(tokens, undefined, 2)}\n`);
+    process.stdout.write(documentText<'token-list'>(tokens));
     return;
   }
   if (tokens.length === 0) {
@@ -146,9 +142,9 @@ export function configure(command: Command): void {
         repeated,
       )
       .option('--push', 'the token may also push where the account may')
-      .option('--json', 'print JSON'),
+      .addOption(new JsonOption('token-create')),
   ).action(create);
   const listing = subcommand('list', '', 'show the tokens of all accounts');
-  withSiteOptions(listing.option('--json', 'print JSON')).action(list);
+  withSiteOptions(listing.addOption(new JsonOption('token-list'))).action(list);
   withSiteOptions(subcommand('revoke', ' <user> <name>', 'revoke a token')).action(revoke);
 }

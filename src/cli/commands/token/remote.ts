@@ -1,4 +1,5 @@
 import { ACCESS_TOKEN, MADE_TOKEN } from '../../../site/api/resources.ts';
+import type { JsonDocument } from '../../json-documents.ts';
 import { SiteApi, type SiteFlags, segment } from '../../site-api.ts';
 
 /** `metahub token` for a remote site, by its API. */
@@ -18,7 +19,7 @@ export async function createRemote(
   return (await api.post(tokensPath(user), body, MADE_TOKEN)).token;
 }
 
-export async function listRemote(flags: SiteFlags): Promise<readonly ListedToken[]> {
+export async function listRemote(flags: SiteFlags): Promise<JsonDocument<'token-list'>> {
   const api = await SiteApi.open(flags);
   const tokens = await api.list('/tokens', 'tokens', ACCESS_TOKEN);
   return tokens.map(({ account: user, ...token }) => ({ user, ...token }));
@@ -29,16 +30,4 @@ export async function revokeRemote(user: string, name: string, flags: SiteFlags)
   const path = `${tokensPath(user)}/${segment(name)}`;
   const { entityTag } = await api.get(path, ACCESS_TOKEN);
   await api.edit('DELETE', path, entityTag);
-}
-
-/** A token in the output of `metahub token list`. */
-export interface ListedToken {
-  readonly user: string;
-  readonly name: string;
-  readonly state: 'valid' | 'expired' | 'enrolment';
-  readonly expires: string | null;
-  readonly repositories: readonly string[] | null;
-  readonly push: boolean;
-  /** The only machine type whose login it opens. */
-  readonly type: string | null;
 }

@@ -11,8 +11,10 @@ import { becomeOwnerOf } from '../../become-owner.ts';
 import { helpText } from '../../help-text.ts';
 import { hostProfile, namedHost } from '../../host-profile.ts';
 import { lookupFailure, parseImage, warningLog } from '../../image-lookup.ts';
+import type { JsonDocument } from '../../json-documents.ts';
+import { JsonOption } from '../../json-option.ts';
 import { newPseudonym, storedLogins } from '../../open-upstream.ts';
-import { columnsOf } from '../../output.ts';
+import { columnsOf, documentText } from '../../output.ts';
 import type { MirrorStack } from '../../serve/compose.ts';
 import { addSettings, loadServiceSettings } from '../../settings/load.ts';
 import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
@@ -35,13 +37,7 @@ interface WarmFlags {
 }
 
 /** The result for one image, as it is printed. */
-interface Warmed {
-  readonly image: string;
-  readonly blobs: number;
-  readonly sizeBytes: number;
-  /** Why the image is not stored; null when it is. */
-  readonly error: string | null;
-}
+type Warmed = JsonDocument<'warm'>['images'][number];
 
 const EXAMPLES = helpText(
   [
@@ -61,7 +57,7 @@ export function configure(command: Command): void {
   addSettings(command, WARM_SETTINGS);
   command
     .option('--from-file <file>', 'read more image names from this file')
-    .option('--json', 'print JSON')
+    .addOption(new JsonOption('warm'))
     .addHelpText('after', EXAMPLES)
     .action(warm);
 }
@@ -139,7 +135,7 @@ async function warm(
   if (problems.length > 0)
     throw new UserError(`${settings.values.data} cannot be written to: ${problems[0]}`);
   const warmed = await Promise.all(fetched.map((one) => confirm(one, stack)));
-  if (flags.json) process.stdout.write(`${JSON.stringify({ images: warmed }, undefined, 2)}\n`);
+  if (flags.json) process.stdout.write(documentText<'warm'>({ images: warmed }));
   else {
     const dropped = warmed.filter(({ error }, at) => error !== fetched[at]?.result.error);
     for (const one of dropped) process.stdout.write(lineOf(one));
