@@ -5,7 +5,7 @@ import { jsonText } from './text.ts';
 export type RequestHandler = (req: IncomingMessage, res: ServerResponse) => void;
 
 /** Alternating names and values, the form that is fastest for `writeHead`. */
-export type HeaderList = readonly string[];
+export type HeaderList = readonly (string | number)[];
 
 /** The header and the value by which a program says that it only checks what a runtime would get. */
 export const PURPOSE_HEADER = 'metahub-purpose';

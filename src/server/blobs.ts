@@ -21,12 +21,13 @@ function identityHeaders({ digest }: BlobInfo, isPrivate: boolean): HeaderList {
   ];
 }
 
+/** The length is a number: `strictContentLength` takes no string before Node.js 20.19.5 and 22.15 (nodejs/node#57456). */
 function lengthHeaders(sizeBytes: number | undefined, range: ByteRange | undefined): HeaderList {
   if (range !== undefined) {
     const part = `bytes ${range.start}-${range.end - 1}/${sizeBytes ?? '*'}`;
-    return ['Content-Length', String(range.end - range.start), 'Content-Range', part];
+    return ['Content-Length', range.end - range.start, 'Content-Range', part];
   }
-  return sizeBytes === undefined ? [] : ['Content-Length', String(sizeBytes)];
+  return sizeBytes === undefined ? [] : ['Content-Length', sizeBytes];
 }
 
 /** The time since the bytes were stored or confirmed. @see https://www.rfc-editor.org/rfc/rfc9111#section-4.2.3 */
@@ -34,7 +35,7 @@ function ageOf({ ageMs }: BlobInfo): HeaderList {
   return ageMs === undefined ? [] : ['Age', String(Math.floor(ageMs / 1000))];
 }
 
-export function blobHeaders(info: BlobInfo, isPrivate: boolean, range?: ByteRange): string[] {
+export function blobHeaders(info: BlobInfo, isPrivate: boolean, range?: ByteRange): (string | number)[] {
   return [
     ...COMMON_HEADERS,
     ...identityHeaders(info, isPrivate),

@@ -243,6 +243,18 @@ describe('entity tags', () => {
   });
 });
 
+test('after a complete blob the connection answers the next request, and no failure is counted', async () => {
+  const { port, registry, log, server } = await serve();
+  const digest = registry.putBlob(Buffer.from('a layer'));
+  const get = (headers: string) =>
+    `GET /v2/a/b/blobs/${digest} HTTP/1.1\r\nHost: 127.0.0.1\r\n${headers}\r\n`;
+  const received = await exchange(port, get('') + get('Range: bytes=2-4\r\n') + get('Connection: close\r\n'));
+  const answers = received.split(/(?=HTTP\/1\.1 )/).map((answer) => answer.split('\r\n\r\n')[1]);
+  expect(answers).toEqual(['a layer', 'lay', 'a layer']);
+  expect(log.filter(({ event }) => event === 'answer-broken-off')).toEqual([]);
+  expect(server.metrics.text()).toContain('metahub_failures_total{code="broken"} 0');
+});
+
 test('a blob of unknown length reaches HTTP/1.0 and HTTP/1.1 clients complete', async () => {
   const served = await serve();
   const digest = served.registry.putBlob(WHOLE);
