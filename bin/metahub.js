@@ -5,11 +5,11 @@
 // In words that Node.js 8 reads: one that is older than MetaHub runs on must be able to say so, before anything else.
 // CommonJS (package.json beside this file), and one file: each more would take half a millisecond of every start.
 /** The lowest supported version of each line: `engines` of package.json. zlib.crc32 is in no older one. */
-const NEEDED = 'Node.js 20.19 or a later 20, or 22.12 or newer';
+const NEEDED = 'Node.js 20.19.2 or a later 20, or 22.12 or newer';
 
 function isSupported(version) {
-  const [major, minor] = version.split('.').map(Number);
-  if (major === 20) return minor >= 19;
+  const [major, minor, patch] = version.split('.').map(Number);
+  if (major === 20) return minor > 19 || (minor === 19 && patch >= 2);
   if (major === 22) return minor >= 12;
   return major > 22;
 }

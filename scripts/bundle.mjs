@@ -66,7 +66,7 @@ const bundle = (entryPoints, plugins) =>
     outdir: target,
     bundle: true,
     platform: 'node',
-    target: 'node20.19',
+    target: 'node20.19.2',
     format: 'cjs',
     minify: true,
     sourcemap: 'linked',

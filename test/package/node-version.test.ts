@@ -16,7 +16,10 @@ describe('the Node.js versions that MetaHub runs on', () => {
     ['16.20.2', false],
     ['18.20.8', false],
     ['20.18.9', false],
-    ['20.19.0', true],
+    ['20.19.0', false],
+    ['20.19.1', false],
+    ['20.19.2', true],
+    ['20.20.0', true],
     ['20.20.2', true],
     ['21.7.3', false],
     ['22.11.0', false],
@@ -29,7 +32,7 @@ describe('the Node.js versions that MetaHub runs on', () => {
 
   test('package.json states the same versions in `engines`', () => {
     const { engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-    expect(engines).toEqual({ node: '^20.19 || >=22.12' });
+    expect(engines).toEqual({ node: '^20.19.2 || >=22.12.0' });
   });
 });
 
@@ -56,7 +59,7 @@ describe('metahub on Node.js 18', () => {
         ...words.filter((word) => word !== undefined),
       ]);
       expect(stderr).toMatch(
-        /^metahub: needs Node\.js 20\.19 or a later 20, or 22\.12 or newer; this is 18\.20\.8 \(\/.*\)\n {2}Install .*\n$/,
+        /^metahub: needs Node\.js 20\.19\.2 or a later 20, or 22\.12 or newer; this is 18\.20\.8 \(\/.*\)\n {2}Install .*\n$/,
       );
       expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     },

@@ -8,7 +8,7 @@ import { longestTurnMs } from '../support/loop-blocks.ts';
 import { closeOf } from '../support/loopback.ts';
 import { ask, exchange, serve } from '../support/served.ts';
 
-// What this year's advisories of Node.js teach, tried on the mirror whatever version it runs on.
+// What the advisories of Node.js teach, tried on the mirror whatever version it runs on.
 
 const HOST = 'Host: 127.0.0.1\r\n';
 
@@ -62,6 +62,12 @@ test('CVE-2026-21637: unexpected names and protocols in a TLS ClientHello do not
   } finally {
     authority.remove();
   }
+});
+
+test('CVE-2025-23167: a head ends with CR LF CR LF alone', async () => {
+  const { port } = await serve();
+  const answer = await exchange(port, `GET /v2/ HTTP/1.1\r\n${HOST}\rXET /v2/ HTTP/1.1\r\n${HOST}\r\n`);
+  expect(answer).toMatch(/^HTTP\/1\.1 400 /);
 });
 
 test('CVE-2026-21714: HTTP/2 frames are not read, with or without a preface', async () => {
