@@ -158,7 +158,7 @@ The interval next to the sample's share contains the share of all changes with a
 const MUTATION_FILES = `
 By file or sample; \`first\` is the share of the first run, when tests were added since then. Some files and samples were tried with a part of
 the room's tests, which takes minutes instead of hours: all tests of the room notice at least as much. The first sample of \`site\` was
-drawn from all of its folders, each of which is a room of its own now.
+drawn from all of its directories, each of which is a room of its own now.
 
 | file | first | now | noticed | of | equivalent | date |
 | - | -: | -: | -: | -: | -: | - |

@@ -114,13 +114,13 @@ export class ConfigError extends Error {
 
 const TROUBLES: Readonly<Record<string, string>> = {
   EACCES: 'this user may not read it',
-  EISDIR: 'it is a folder',
+  EISDIR: 'it is a directory',
   ENOTREG: 'it is not a regular file',
-  ENOTDIR: 'it is not a folder',
+  ENOTDIR: 'it is not a directory',
 };
 
-/** Says why a file or folder cannot be read. */
-export function whyUnreadable(error: unknown, what: 'file' | 'folder' = 'file'): string {
+/** Says why a file or directory cannot be read. */
+export function whyUnreadable(error: unknown, what: 'file' | 'directory' = 'file'): string {
   const { code = '', message } = error as NodeJS.ErrnoException;
   return code === 'ENOENT' ? `there is no such ${what}` : (TROUBLES[code] ?? message);
 }
@@ -129,7 +129,7 @@ const WRITE_TROUBLES: Readonly<Record<string, string>> = {
   ...TROUBLES,
   EACCES: 'this user may not write there',
   EPERM: 'this user may not write there',
-  ENOENT: 'there is no such folder',
+  ENOENT: 'there is no such directory',
   EROFS: 'the file system is read-only',
   ENOSPC: 'the disk is full',
   EDQUOT: 'the disk quota is used up',

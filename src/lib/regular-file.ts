@@ -39,7 +39,7 @@ function flagsFor(path: string): number {
 function assertReadable(path: string, stats: Stats): void {
   if (stats.isFile() || isPassedOn(path)) return;
   if (!stats.isDirectory()) throw new NotRegularFileError(path);
-  throw Object.assign(new Error(`EISDIR: ${path} is a folder`), { code: 'EISDIR' });
+  throw Object.assign(new Error(`EISDIR: ${path} is a directory`), { code: 'EISDIR' });
 }
 
 /** Opening a socket fails with ENXIO. */

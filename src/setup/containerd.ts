@@ -124,7 +124,7 @@ function ensureConfigPath(files: ConfigFiles): CriChange {
     const warnings =
       folders.length > 1
         ? [
-            `config_path names several folders (${set}); containerd 2.2.0 reads no mirrors then: name ${certs} alone`,
+            `config_path names several directories (${set}); containerd 2.2.0 reads no mirrors then: name ${certs} alone`,
           ]
         : [];
     return { changes: [], warnings, certs };

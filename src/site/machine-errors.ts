@@ -14,7 +14,7 @@ export function asMachineError(cause: unknown, folder: string): unknown {
   }
   const { code = '' } = cause as NodeJS.ErrnoException;
   if (!['EACCES', 'EPERM', 'EROFS'].includes(code)) return cause;
-  const why = 'the folder of machine files cannot be written';
+  const why = 'the directory of machine files cannot be written';
   return new ConfigError('read-only', why, { file: folder, cause });
 }
 

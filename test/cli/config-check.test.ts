@@ -103,7 +103,7 @@ describe('metahub config check FILE', () => {
 
   test.each([
     ['absent', 'absent.yaml', 'there is no such file', 1],
-    ['a folder', '', 'it is a folder', 1],
+    ['a directory', '', 'it is a directory', 1],
     ['absent, beside an invalid one', 'absent.yaml', 'there is no such file', 2],
   ])('reports why a file that is %s cannot be read', async (_what, name, complaint, expected) => {
     const folder = await folderWith({ 'wrong.yaml': 'lisen: 1\n' });

@@ -143,7 +143,7 @@ test.each([
   for (const words of [[], ['--dry-run'], ['--remove']]) {
     const { status, stdout, stderr } = await runCli('setup', 'docker', '--root', root, ...words);
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
-    expect(stderr).toContain(`--root ${root}: there is no such folder`);
+    expect(stderr).toContain(`--root ${root}: there is no such directory`);
   }
   expect(readdirSync(folder)).toEqual(['file']);
 });

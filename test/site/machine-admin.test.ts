@@ -203,7 +203,7 @@ describe('changes of machine files', () => {
         openMachineAdmin(folder).change('lab', { kind: 'remove-type', name: 'x' }),
       ).rejects.toMatchObject({
         code: 'read-only',
-        why: 'the folder of machine files cannot be written',
+        why: 'the directory of machine files cannot be written',
       }),
     );
   });

@@ -231,7 +231,7 @@ function greet({ site, profile, allowed }: Mirror, { values }: ServeSettings, ur
     log('warning', 'no-accounts', 'nobody can log in: there is no account', {
       directory: values.machines,
       nextStep:
-        'Name the folder of the accounts with --machines DIR, or add one: metahub machine add USER --machines DIR.',
+        'Name the directory of the accounts with --machines DIR, or add one: metahub machine add USER --machines DIR.',
     });
   }
   if (process.env['JOURNAL_STREAM'] !== undefined) return;

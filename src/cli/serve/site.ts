@@ -131,8 +131,8 @@ function checkAccountSettings({ oidc, enrolment, machines, siteUrl }: ServeValue
   const setting = oidc === undefined ? 'enrolment' : 'oidc';
   if (oidc === undefined && enrolment.length === 0) return;
   if (machines === undefined) {
-    throw new UserError(`${setting} creates logins, and there is no folder for them`, {
-      nextStep: 'Pass the folder with --machines DIR.',
+    throw new UserError(`${setting} creates logins, and there is no directory for them`, {
+      nextStep: 'Pass the directory with --machines DIR.',
       exitStatus: 2,
     });
   }

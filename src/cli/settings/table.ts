@@ -63,7 +63,7 @@ export const LOOKUP_SETTINGS = {
   }),
   images: setting<string>({
     flags: '--images <dir>',
-    help: 'the folder of virtual images (*.yml)',
+    help: 'the directory of virtual images (*.yml)',
     fallback: () => '/etc/metahub/images.d',
     schema: Text,
   }),
@@ -202,7 +202,7 @@ export const SERVE_SETTINGS = {
   }),
   machines: setting<string | undefined>({
     flags: '--machines <dir>',
-    help: 'the folder of the accounts and machine types of a site; the login then tells which machine type asks',
+    help: 'the directory of the accounts and machine types of a site; the login then tells which machine type asks',
     fallback: () => undefined,
     schema: Text,
   }),

@@ -44,10 +44,10 @@ export async function yamlFilesIn(
     return files.sort().map((name) => join(folder, name));
   } catch (cause) {
     if (mayBeAbsent && (cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw new ConfigError('unreadable', `cannot read the folder: ${whyUnreadable(cause, 'folder')}`, {
+    throw new ConfigError('unreadable', `cannot read the directory: ${whyUnreadable(cause, 'directory')}`, {
       file: folder,
       cause,
-      nextStep: 'Name a folder that this user may read.',
+      nextStep: 'Name a directory that this user may read.',
     });
   }
 }

@@ -95,7 +95,7 @@ const NEXT_STEPS: Readonly<Partial<Record<ApiProblemCode, string>>> = {
   'in-use': 'Remove every reference to it first.',
   conflict: 'Read the resource again, then repeat the change.',
   busy: 'Repeat the request in a second.',
-  'read-only': 'Ask the operator to make the folder of machine files writable for the service.',
+  'read-only': 'Ask the operator to make the directory of machine files writable for the service.',
   unreadable: 'Ask the operator of the site to correct the file that the log of the mirror names.',
 };
 

@@ -203,7 +203,7 @@ export class ManagedAccounts {
     }
     const { admin } = this.#options;
     if (admin !== undefined) return admin;
-    throw new ApiProblem('read-only', 'this site has no folder of machine files', {
+    throw new ApiProblem('read-only', 'this site has no directory of machine files', {
       nextStep: 'The operator serves one with --machines DIR.',
     });
   }

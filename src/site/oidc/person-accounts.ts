@@ -142,7 +142,7 @@ export class PersonAccounts {
     if (this.#options.admin !== undefined) return this.#options.admin;
     throw new PersonRefusedError(
       'not-writable',
-      'this site has no folder of machine files: ask the operator to set --machines DIR',
+      'this site has no directory of machine files: ask the operator to set --machines DIR',
     );
   }
 }

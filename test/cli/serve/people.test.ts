@@ -191,15 +191,15 @@ describe('metahub serve', () => {
 
   test.each([
     [
-      'a provider of logins without a folder for accounts',
+      'a provider of logins without a directory for accounts',
       OIDC,
-      'oidc creates logins, and there is no folder for them',
+      'oidc creates logins, and there is no directory for them',
     ],
     ['a provider without the site’s name', `${OIDC}\nmachines: /nowhere`, 'oidc needs the URL of this site'],
     [
-      'enrolment without a folder for accounts',
+      'enrolment without a directory for accounts',
       GCP,
-      'enrolment creates logins, and there is no folder for them',
+      'enrolment creates logins, and there is no directory for them',
     ],
     ['enrolment by GCP without the site’s name', `${GCP}\nmachines: /nowhere`, 'needs the URL of this site'],
     [

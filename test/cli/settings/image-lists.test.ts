@@ -30,7 +30,7 @@ test('loadImageCatalog() reads every YAML file of the folder in the order of the
 test('loadImageCatalog() requires that a named folder exists, but not the default one', async () => {
   rmSync(folder, { recursive: true });
   expect(await load(true)).toEqual([]);
-  await expect(load()).rejects.toThrow(/cannot read the folder: there is no such folder/);
+  await expect(load()).rejects.toThrow(/cannot read the directory: there is no such directory/);
 });
 
 test.each([

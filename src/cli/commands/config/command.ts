@@ -105,7 +105,7 @@ export function configure(command: Command): void {
       'after',
       helpText(
         [
-          ['metahub config check', 'check the configuration file and the folders that it names'],
+          ['metahub config check', 'check the configuration file and the directories that it names'],
           [
             'metahub config check new.yaml images.d/*.yml',
             'check these files; their content tells their kind',

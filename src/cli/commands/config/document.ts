@@ -62,7 +62,7 @@ export const CONFIG_CHECK = v.object({
   checks: described(
     v.array(
       v.object({
-        path: described(v.string(), 'the file or folder; defaults: no configuration file'),
+        path: described(v.string(), 'the file or directory; defaults: no configuration file'),
         kind: described(
           v.picklist([
             'settings',

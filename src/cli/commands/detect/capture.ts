@@ -60,7 +60,7 @@ async function written(directory: string, write: () => Promise<number>): Promise
     }
     throw new UserError(`cannot write the capture to ${directory}: ${whyUnwritable(cause)}`, {
       cause,
-      nextStep: 'Name a new directory in a folder that you may write to.',
+      nextStep: 'Name a new directory where you may write.',
     });
   }
 }

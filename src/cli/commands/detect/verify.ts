@@ -110,7 +110,7 @@ export function judgeInstructions(
         source: 'instructions',
         says: 'nothing',
         verdict: 'explained',
-        why: 'no program can be run from the folder for temporary files, or this architecture has no table',
+        why: 'no program can be run from the directory for temporary files, or this architecture has no table',
       },
     ];
   }

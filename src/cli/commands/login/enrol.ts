@@ -77,7 +77,7 @@ export async function enrolAt(
   }
   if (status === 503) {
     throw new UserError(`${site.registry} cannot write its accounts: the enrolment is not used up`, {
-      nextStep: 'Make its folder of machine files writable for the service, then repeat this command.',
+      nextStep: 'Make its directory of machine files writable for the service, then repeat this command.',
     });
   }
   throw new UserError(

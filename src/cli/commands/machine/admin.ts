@@ -7,7 +7,7 @@ import { UserError } from '../../user-error.ts';
 /** Returns the option that names the folder. Its default is the folder of the service. */
 export function machinesOption(): readonly [flags: string, help: string, fallback: string] {
   const folder = process.env['METAHUB_MACHINES'] ?? '/etc/metahub/machines.d';
-  return ['--machines <dir>', 'folder of the machine files (METAHUB_MACHINES)', folder];
+  return ['--machines <dir>', 'directory of the machine files (METAHUB_MACHINES)', folder];
 }
 
 /** Returns a function that adds a subcommand with its examples, and the option of the folder. */
@@ -39,7 +39,7 @@ export function withSiteOptions(subcommand: Command): Command {
   );
 }
 
-const FOR_OTHERS = 'Run it as root, or name another folder with --machines.';
+const FOR_OTHERS = 'Run it as root, or name another directory with --machines.';
 
 /** Works on the accounts of a folder. Adds a next step to its errors. @throws {ConfigError} */
 export async function withAdmin<T>(folder: string, work: (admin: MachineAdmin) => Promise<T>): Promise<T> {

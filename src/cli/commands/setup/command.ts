@@ -55,7 +55,7 @@ export function configure(command: Command): void {
     .addOption(
       command.createOption('--reload', 'make the running daemons read the changes').conflicts('root'),
     )
-    .option('--root <dir>', 'configure the machine below this folder instead of this one', '/')
+    .option('--root <dir>', 'configure the machine below this directory instead of this one', '/')
     .addOption(new JsonOption('setup'))
     .addHelpText('after', EXAMPLES)
     .action(setup);
@@ -69,8 +69,8 @@ async function setup(names: readonly string[], flags: SetupFlags): Promise<void>
     import('../../../setup/setup.ts'),
   ]);
   if (!statSync(flags.root, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new UserError(`--root ${flags.root}: there is no such folder`, {
-      nextStep: 'Name the folder that holds the machine’s etc, usr and var.',
+    throw new UserError(`--root ${flags.root}: there is no such directory`, {
+      nextStep: 'Name the directory that holds the machine’s etc, usr and var.',
     });
   }
   const unknown = names.find((name) => name !== 'all' && !RUNTIME_SETUPS.some((each) => each.name === name));
