@@ -70,6 +70,13 @@ describeWith(['npm', 'unzip', 'tar'], 'the Helm chart and its plain manifests', 
     expect(await schemaComplaints(workplace, manifests)).toBe('');
   });
 
+  test('are refused with hostNetwork and serviceMonitor together: Prometheus could not reach the metrics', async () => {
+    const words = ['template', CHART, '--set', 'hostNetwork=true,serviceMonitor.enabled=true'];
+    const { status, stderr } = await attempt(tools.helm, words);
+    expect(status).toBe(1);
+    expect(stderr).toContain('serviceMonitor.enabled has no effect with hostNetwork');
+  });
+
   test('fail the validation with a misspelt key, and with a value of a wrong type', async () => {
     const manifests = parseManifests(await renderChart());
     const broken = JSON.stringify(manifests).replace('"readinessProbe"', '"readynessProbe"');
