@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
+import { nodeBinary } from '../../packaging/node-binary.ts';
 import { run } from '../support/processes.ts';
 import { describeWith } from '../support/required-programs.ts';
 
@@ -36,4 +37,28 @@ describeWith(['npm', 'sha256sum'], 'what is published beside the packages', () =
     const checked = await run('sha256sum', ['--check', '--strict', sums], { cwd: dirname(sums) });
     expect(checked).toMatch(/^metahub-\S+\.cdx\.json: OK$/m);
   });
+});
+
+/**
+ * The last version of each kind that the libraries of the package's dependencies have: libc6 2.28, libstdc++6 7.
+ * @see https://gcc.gnu.org/onlinedocs/libstdc++/manual/abi.html
+ */
+const LAST_VERSIONS = { GLIBC: [2, 28], GLIBCXX: [3, 4, 24], CXXABI: [1, 3, 11] } as const;
+
+describeWith(['npm', 'readelf'], 'the Node.js of the packages', () => {
+  test.each(['amd64', 'arm64'] as const)(
+    'needs no later symbols on %s than the dependencies of the Debian package have',
+    async (architecture) => {
+      const text = await run('readelf', ['--version-info', '--wide', nodeBinary(architecture).program]);
+      for (const [kind, last] of Object.entries(LAST_VERSIONS)) {
+        const found = [...text.matchAll(new RegExp(`\\b${kind}_([\\d.]+)`, 'g'))].map(
+          ([, version = '']) => version,
+        );
+        expect(found, kind).not.toEqual([]);
+        const limit = last.join('.');
+        const later = found.filter((version) => version.localeCompare(limit, 'en', { numeric: true }) > 0);
+        expect(later, kind).toEqual([]);
+      }
+    },
+  );
 });
