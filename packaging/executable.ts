@@ -18,7 +18,7 @@ const ASSET = /^(?:package\.json|catalog\/.*|dist\/program\/(?:.*\.js|[^/]*\.cac
 
 /**
  * Builds the single executable for this machine's architecture: Node.js, with the program and its files
- * inside. Like Node.js it needs the C library of the system, and nothing else. Returns its path.
+ * inside. Like Node.js it needs the system's libraries of C and C++, and nothing else. Returns its path.
  */
 export function buildExecutable(): string {
   const folder = mkdtempSync(join(tmpdir(), 'metahub-executable-'));
