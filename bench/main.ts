@@ -1,12 +1,11 @@
 // `npm run bench [section …] [-- --rounds N --write]`: MetaHub compared with nginx and docker-registry, in one run.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { freemem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { openWorkplace, type Workplace } from '../test/support/workplace.ts';
 import { benchBlobs } from './blobs.ts';
 import { benchCold } from './cold.ts';
-import { describeMachine, measureSpeed } from './machine.ts';
+import { describeMachine, measureSpeed, touchMemory } from './machine.ts';
 import { benchManifests } from './manifests.ts';
 import { benchMemory } from './memory.ts';
 import { benchPaced } from './paced.ts';
@@ -45,18 +44,6 @@ async function inWorkplace<Result>(work: (workplace: Workplace) => Promise<Resul
   }
 }
 
-/**
- * Uses half of the free memory once. A virtual machine gets its memory at the first access, which costs up to 2.4 s
- * of CPU time per GB: without this, the first contender would pay for all.
- */
-function touchMemory(): void {
-  const chunkBytes = 256 * 1024 * 1024;
-  const chunks = Array.from({ length: Math.floor(freemem() / 2 / chunkBytes) }, () =>
-    Buffer.allocUnsafeSlow(chunkBytes),
-  );
-  for (const chunk of chunks) for (let at = 0; at < chunkBytes; at += 4096) chunk[at] = 1;
-}
-
 /** How every section is measured. */
 const METHOD =
   'Where nothing else is said the load runs on one core, every server on the other; each round visits every server once, a ratio is the median of the rounds’ ratios, processor time the least of the rounds.';
@@ -72,8 +59,8 @@ if (unknown !== undefined) {
   process.exit(2);
 }
 
-touchMemory();
 const speedBefore = measureSpeed();
+touchMemory();
 const sections: Section[] = [];
 for (const name of wanted) {
   const [bench, rounds] = BENCHES[name] ?? [];
