@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Share } from '../lib/fair-budget.ts';
 import { abortWhenGone } from '../lib/http.ts';
-import type { Repository } from '../oci/reference.ts';
-import type { Admission, Admitted, RequestContext } from '../oci/registry.ts';
+import type { Repository, SourceHost } from '../oci/reference.ts';
+import type { Admission, AdmissionController, Admitted, RequestContext } from '../oci/registry.ts';
+import { HostNotAllowedError } from '../oci/registry-error.ts';
 import type { LoggedRequest } from './access-log.ts';
 import type { BlobRoute, ManifestRoute } from './routes.ts';
 
@@ -48,6 +49,32 @@ export function shareOf(
   repository: Repository | undefined,
 ): Share {
   return { client: login ?? socket.remoteAddress ?? '', source: repository?.host ?? '' };
+}
+
+interface HostGateOptions {
+  readonly gate: AdmissionController;
+  readonly defaultHost: SourceHost;
+  readonly isAllowedHost: (host: SourceHost) => boolean;
+}
+
+/**
+ * Refuses the source hosts that are not allowed to those whom `gate` admits. Everybody else gets the answer of
+ * `gate`, so that a client without a login does not learn which registries are configured.
+ */
+export function gateOfHosts({ gate, defaultHost, isAllowedHost }: HostGateOptions): AdmissionController {
+  async function refuse(context: RequestContext, host: SourceHost): Promise<Admission> {
+    const admission = await gate.admit(context);
+    return admission.kind === 'refused'
+      ? admission
+      : { kind: 'refused', error: new HostNotAllowedError(host) };
+  }
+  return {
+    admit: (context) => {
+      const host = context.repository?.host;
+      const isAllowed = host === undefined || host === defaultHost || isAllowedHost(host);
+      return isAllowed ? gate.admit(context) : refuse(context, host);
+    },
+  };
 }
 
 export type Admitting = Admission | Promise<Admission>;

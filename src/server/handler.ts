@@ -6,7 +6,7 @@ import type { Log } from '../lib/log.ts';
 import { PacedStarts } from '../lib/queue.ts';
 import { pathIn } from '../lib/url.ts';
 import type { PushForwarder } from '../oci/push.ts';
-import type { Repository } from '../oci/reference.ts';
+import type { Repository, SourceHost } from '../oci/reference.ts';
 import type { AdmissionController, Admitted } from '../oci/registry.ts';
 import type { AccessLog, LoggedRequest } from './access-log.ts';
 import { type Admitting, ArrivingRequest, type HeadStart, shareOf } from './arriving-request.ts';
@@ -44,7 +44,7 @@ import {
   overloaded,
   sendDocument,
 } from './response.ts';
-import { type HostRules, isPush, type ManifestRoute, parseRoute, type Route } from './routes.ts';
+import { isPush, type ManifestRoute, parseRoute, type Route } from './routes.ts';
 import { SmallBlobs } from './small-blobs.ts';
 
 export interface RequestHandlerOptions {
@@ -52,7 +52,7 @@ export interface RequestHandlerOptions {
   readonly log: Log;
   /** This mirror's name in the `Via` header. */
   readonly pseudonym: string;
-  readonly hosts: HostRules;
+  readonly defaultHost: SourceHost;
   /** Paths with handlers of their own. A path that ends in `/` covers all paths below it. */
   readonly handlers: ReadonlyMap<string, RequestHandler>;
   readonly pages: Pages;
@@ -161,7 +161,7 @@ class MirrorRequestHandler {
   }
 
   async #serve(req: IncomingMessage, res: ServerResponse, headStart: HeadStart | undefined): Promise<void> {
-    const { limits, hosts, pages, push, isOwnName } = this.#options;
+    const { limits, defaultHost, pages, push, isOwnName } = this.#options;
     const logged = headStart?.logged ?? this.#beginLog(req, res);
     try {
       checkSyntax(req, limits);
@@ -174,7 +174,7 @@ class MirrorRequestHandler {
       }
       if (!isRead(req)) await this.#refuseWithoutLogin(req, res);
       checkRead(req);
-      const route = headStart?.route ?? parseRoute(target, hosts);
+      const route = headStart?.route ?? parseRoute(target, defaultHost);
       logged.kind = route.kind;
       if (route.kind === 'page') return pages.answer(req, res, route.path);
       if (!isOwnName(req.headers.host)) throw hostNotAllowed(req);

@@ -2,15 +2,17 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Share } from '../lib/fair-budget.ts';
 import { abortWhenGone } from '../lib/http.ts';
 import type { PushForwarder } from '../oci/push.ts';
+import type { SourceHost } from '../oci/reference.ts';
 import type { AdmissionController } from '../oci/registry.ts';
 import type { LoggedRequest } from './access-log.ts';
 import { ArrivingRequest, shareOf } from './arriving-request.ts';
 import { checkWrite, hostNotAllowed, readRequestVia, refuseCrossSite } from './request-validation.ts';
-import { type HostRules, parseWriteRoute } from './routes.ts';
+import { parseWriteRoute } from './routes.ts';
 
 export interface PushRequestOptions {
   readonly gate: AdmissionController;
-  readonly hosts: HostRules;
+  /** The source host of a target that names none. */
+  readonly defaultHost: SourceHost;
   readonly isOwnName: (host: string | undefined) => boolean;
   readonly pseudonym: string;
   readonly push: PushForwarder;
@@ -23,10 +25,10 @@ export interface PushRequestOptions {
 export async function servePush(
   req: IncomingMessage,
   res: ServerResponse,
-  { gate, hosts, isOwnName, pseudonym, push, logged, countInFlight }: PushRequestOptions,
+  { gate, defaultHost, isOwnName, pseudonym, push, logged, countInFlight }: PushRequestOptions,
 ): Promise<void> {
   checkWrite(req);
-  const route = parseWriteRoute(req.method ?? '', req.url ?? '', hosts);
+  const route = parseWriteRoute(req.method ?? '', req.url ?? '', defaultHost);
   logged.kind = 'push';
   if (!isOwnName(req.headers.host)) throw hostNotAllowed(req);
   refuseCrossSite(req);

@@ -14,7 +14,7 @@ import {
   type SourceHost,
   type Tag,
 } from '../oci/reference.ts';
-import { HostNotAllowedError, RegistryError } from '../oci/registry-error.ts';
+import { RegistryError } from '../oci/registry-error.ts';
 
 const KNOWN = ['ns', 'n', 'last', 'artifactType', 'digest', 'mount', 'from'] as const;
 
@@ -102,21 +102,12 @@ export interface ReferrersRoute {
   readonly artifactType: string | undefined;
 }
 
-/** Which source hosts a request may name, and which one it means when it names none. */
-export interface HostRules {
-  readonly defaultHost: SourceHost;
-  readonly isAllowedHost: (host: SourceHost) => boolean;
-}
-
 /** The largest page of tags that a client may request. */
 const TAGS_MAX = 10_000;
 
-function allowedHost(text: string, rules: HostRules): SourceHost {
+function hostIn(text: string): SourceHost {
   const host = parseSourceHost(text);
   if (host === undefined) throw new RegistryError('NAME_INVALID', 'malformed source host');
-  if (host !== rules.defaultHost && !rules.isAllowedHost(host)) {
-    throw new HostNotAllowedError(host);
-  }
   return host;
 }
 
@@ -124,13 +115,17 @@ function allowedHost(text: string, rules: HostRules): SourceHost {
  * The repository that a name in the path means: on the host in `ns`, on the host that the name begins with, or on
  * the default host.
  */
-function repositoryOf(written: string, sourceHost: SourceHost | undefined, rules: HostRules): Repository {
+function repositoryOf(
+  written: string,
+  sourceHost: SourceHost | undefined,
+  defaultHost: SourceHost,
+): Repository {
   const slash = written.indexOf('/');
   const first = slash < 0 ? '' : written.slice(0, slash);
   const leads = first !== '' && looksLikeHost(first);
   // With `ns` the name is used unchanged, except for a first component that repeats the host.
   const isPrefixed = leads && (sourceHost === undefined || parseSourceHost(first) === sourceHost);
-  const host = sourceHost ?? (isPrefixed ? allowedHost(first, rules) : rules.defaultHost);
+  const host = sourceHost ?? (isPrefixed ? hostIn(first) : defaultHost);
   const name = parseRepositoryName(isPrefixed ? written.slice(slash + 1) : written);
   if (name === undefined) throw new RegistryError('NAME_INVALID', 'malformed repository name');
   return repositoryAt(host, name);
@@ -166,15 +161,15 @@ function artifactTypeIn({ artifactType }: Query): string | undefined {
   throw new RegistryError('UNSUPPORTED', 'artifactType must be a media type', { status: 400 });
 }
 
-function parseResource(path: string, query: Query, rules: HostRules): Route | undefined {
+function parseResource(path: string, query: Query, defaultHost: SourceHost): Route | undefined {
   // Parsed from the end, because a repository name may contain the components `manifests`, `blobs` or `tags`.
   const lastSlash = path.lastIndexOf('/');
   const kindSlash = path.lastIndexOf('/', lastSlash - 1);
   if (kindSlash < 0) return undefined;
   const written = path.slice(0, kindSlash);
   const last = path.slice(lastSlash + 1);
-  const sourceHost = query.ns === undefined ? undefined : allowedHost(query.ns, rules);
-  const repository = () => repositoryOf(written, sourceHost, rules);
+  const sourceHost = query.ns === undefined ? undefined : hostIn(query.ns);
+  const repository = () => repositoryOf(written, sourceHost, defaultHost);
   switch (path.slice(kindSlash + 1, lastSlash)) {
     case 'manifests':
       return {
@@ -203,17 +198,19 @@ function parseResource(path: string, query: Query, rules: HostRules): Route | un
 
 /**
  * Parses a request target. A malformed target is refused, not repaired: the path is compared as sent, so a name
- * with `%`, `..`, `//` or upper case is invalid.
- * @throws {RegistryError} NAME_INVALID, DIGEST_INVALID, MANIFEST_UNKNOWN, PAGINATION_NUMBER_INVALID; DENIED for a
- * source host that is not allowed; UNSUPPORTED with 404 for a path outside the API, with 400 for a malformed query.
+ * with `%`, `..`, `//` or upper case is invalid. Whether the source host is allowed is for `gateOfHosts` to say,
+ * after the login was checked.
+ * @param defaultHost the source host of a target that names none
+ * @throws {RegistryError} NAME_INVALID, DIGEST_INVALID, MANIFEST_UNKNOWN, PAGINATION_NUMBER_INVALID; UNSUPPORTED
+ * with 404 for a path outside the API, with 400 for a malformed query.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints
  */
-export function parseRoute(target: string, rules: HostRules): Route {
+export function parseRoute(target: string, defaultHost: SourceHost): Route {
   const path = pathIn(target);
   if (path === '/v2/' || path === '/v2') return { kind: 'ping' };
   if (!path.startsWith('/v2/')) return { kind: 'page', path };
   const query = parseQuery(queryIn(target));
-  const route = parseResource(path.slice('/v2/'.length), query, rules);
+  const route = parseResource(path.slice('/v2/'.length), query, defaultHost);
   if (route) return route;
   throw new RegistryError('UNSUPPORTED', 'there is nothing at this path', { status: 404 });
 }
@@ -223,13 +220,13 @@ const REMEMBERED_MAX = 256;
 const REMEMBERED_CHARACTERS = 1024;
 
 /** Returns a parser for targets of blobs. It returns undefined for any other target, and for an invalid one. */
-export function createBlobRouteReader(rules: HostRules): (target: string) => BlobRoute | undefined {
+export function createBlobRouteReader(defaultHost: SourceHost): (target: string) => BlobRoute | undefined {
   const routes = new Map<string, BlobRoute>();
   return (target) => {
     const known = routes.get(target);
     if (known !== undefined) return known;
     try {
-      const route = parseRoute(target, rules);
+      const route = parseRoute(target, defaultHost);
       if (route.kind !== 'blob') return undefined;
       if (routes.size >= REMEMBERED_MAX) routes.clear();
       if (target.length <= REMEMBERED_CHARACTERS) routes.set(target, route);
@@ -250,10 +247,10 @@ function notAllowed(allow: string): RegistryError {
   return new RegistryError('UNSUPPORTED', `this path takes ${allow} only`, { headers: { allow } });
 }
 
-function mountIn({ mount, from }: Query, rules: HostRules) {
+function mountIn({ mount, from }: Query, defaultHost: SourceHost) {
   // A mount without `from` is ignored: a registry's answer could reveal blobs of any repository.
   if (mount === undefined || from === undefined) return undefined;
-  return { digest: digestIn(mount), from: repositoryOf(from, undefined, rules) };
+  return { digest: digestIn(mount), from: repositoryOf(from, undefined, defaultHost) };
 }
 
 /** True when the request belongs to a push. A GET of an upload's state does. */
@@ -265,20 +262,20 @@ export function isPush(method: string, path: string): boolean {
  * Parses a request of a push.
  * @throws {RegistryError} as `parseRoute` does; UNSUPPORTED with 405 for another method, with 404 for another path.
  */
-export function parseWriteRoute(method: string, target: string, rules: HostRules): WriteRoute {
+export function parseWriteRoute(method: string, target: string, defaultHost: SourceHost): WriteRoute {
   const path = pathIn(target);
   const query = parseQuery(queryIn(target));
-  const namespace = query.ns === undefined ? undefined : allowedHost(query.ns, rules);
+  const namespace = query.ns === undefined ? undefined : hostIn(query.ns);
   const digest = query.digest === undefined ? undefined : digestIn(query.digest);
   const targetOf = (written: string) => ({
-    repository: repositoryOf(written, namespace, rules),
+    repository: repositoryOf(written, namespace, defaultHost),
     written,
     namespace,
   });
   const [, uploading, session = ''] = UPLOAD.exec(path) ?? [];
   if (uploading !== undefined && session === '') {
     if (method !== 'POST') throw notAllowed('POST');
-    return { kind: 'begin-upload', ...targetOf(uploading), digest, mount: mountIn(query, rules) };
+    return { kind: 'begin-upload', ...targetOf(uploading), digest, mount: mountIn(query, defaultHost) };
   }
   if (uploading !== undefined) {
     if (!UPLOAD_METHODS.includes(method)) throw notAllowed(UPLOAD_METHODS.join(', '));

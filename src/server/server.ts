@@ -12,6 +12,7 @@ import type { PushForwarder } from '../oci/push.ts';
 import type { Repository, SourceHost, Tag } from '../oci/reference.ts';
 import type { AdmissionController } from '../oci/registry.ts';
 import { createAccessLog } from './access-log.ts';
+import { gateOfHosts } from './arriving-request.ts';
 import {
   boundConnections,
   DEFAULT_LIMITS,
@@ -150,7 +151,7 @@ async function finish(server: Server, timeoutMs: number, cut: () => void): Promi
 }
 
 export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
-  const { gate, log, pseudonym, status, defaultHost, isAllowedHost } = options;
+  const { log, pseudonym, status, defaultHost } = options;
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
   const metrics = options.metrics ?? createMetrics();
   const { server, renew } = createHttpServer(limits, options.tls, options.push !== undefined);
@@ -164,13 +165,13 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
   const state = { isForThisMachine: false, isDraining: false };
 
   const handle = createRequestHandler({
-    ...{ gate, log, pseudonym, limits, responseCache, pipeline, answerMemory, metrics, accessLog },
+    ...{ log, pseudonym, defaultHost, limits, responseCache, pipeline, answerMemory, metrics, accessLog },
     ...{
       state,
       isOwnName: createHostCheck(options.names ?? [], state),
       hasLogins: options.hasLogins ?? false,
     },
-    hosts: { defaultHost, isAllowedHost },
+    gate: gateOfHosts(options),
     handlers: options.handlers ?? new Map(),
     push: options.push,
     filterReferrers: options.filterReferrers,

@@ -2,17 +2,19 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FairBudget } from '../lib/fair-budget.ts';
 import type { PacedStarts } from '../lib/queue.ts';
 import { type LentBytes, readerHasLeft } from '../lib/writable.ts';
+import type { SourceHost } from '../oci/reference.ts';
 import type { AdmissionController, Admitted, SmallBlob } from '../oci/registry.ts';
 import type { AccessLog, LoggedRequest } from './access-log.ts';
 import { ArrivingRequest, type HeadStart, shareOf } from './arriving-request.ts';
 import { blobHeaders, rangeAsked } from './blobs.ts';
 import type { PipelineQueue } from './connections.ts';
 import { announceNamespace } from './response.ts';
-import { type BlobRoute, createBlobRouteReader, type HostRules } from './routes.ts';
+import { type BlobRoute, createBlobRouteReader } from './routes.ts';
 
 export interface SmallBlobOptions {
   readonly gate: AdmissionController;
-  readonly hosts: HostRules;
+  /** The source host of a target that names none. */
+  readonly defaultHost: SourceHost;
   /** Limit of the request target, in bytes. */
   readonly targetBytes: number;
   readonly starts: PacedStarts;
@@ -68,7 +70,7 @@ export class SmallBlobs {
 
   constructor(options: SmallBlobOptions) {
     this.#options = options;
-    this.#routeOf = createBlobRouteReader(options.hosts);
+    this.#routeOf = createBlobRouteReader(options.defaultHost);
   }
 
   /** Starts to answer a plain request. False when nothing was done for it. */

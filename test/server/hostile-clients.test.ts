@@ -169,6 +169,8 @@ describe('fault 52: a source host that is not allowed', () => {
     for (const target of [
       `/v2/library/app/manifests/latest?ns=${encodeURIComponent(host)}`,
       `/v2/${host}/library/app/manifests/latest`,
+      `/v2/library/app/blobs/sha256:${'a'.repeat(64)}?ns=${encodeURIComponent(host)}`,
+      `/v2/${host}/library/app/tags/list`,
     ]) {
       const { status } = await ask(port, target);
       expect([400, 403]).toContain(status);

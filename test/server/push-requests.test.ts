@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { PushForwarder } from '../../src/oci/push.ts';
 import type { Admitted } from '../../src/oci/registry.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
-import { ask, dial, exchange, serve } from '../support/served.ts';
+import { ask, codeOf, dial, exchange, serve } from '../support/served.ts';
 
 const UPLOAD = '/v2/team/app/blobs/uploads/session';
 const HOST = 'Host: localhost\r\n';
@@ -67,6 +67,16 @@ describe('a request that pushes', () => {
     const head = `PATCH ${UPLOAD} HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: h2c\r\n`;
     const answers = await exchange(port, `${head}Content-Length: 3\r\n\r\nabc`);
     expect([statusesIn(answers), bodies]).toEqual([[400], []]);
+  });
+
+  test.each([
+    ['POST', '/v2/evil.example/a/blobs/uploads/'],
+    ['POST', '/v2/a/b/blobs/uploads/?ns=evil.example'],
+    ['PUT', '/v2/a/b/manifests/v1?ns=evil.example'],
+  ])('to a registry that is not allowed is refused: %s %s', async (method, path) => {
+    const { port, bodies } = await takePushes();
+    const answer = await ask(port, path, { method });
+    expect([answer.status, codeOf(answer), bodies]).toEqual([403, 'DENIED', []]);
   });
 
   test('with Expect: 100-continue gets 100', async () => {

@@ -5,17 +5,16 @@ import { createBlobRouteReader, parseRoute } from '../../src/server/routes.ts';
 
 const SHA256 = `sha256:${'a'.repeat(64)}`;
 const SHA512 = `sha512:${'b'.repeat(128)}`;
-const RULES = { defaultHost: DOCKER_HUB, isAllowedHost: (host: string) => host !== 'evil.example' };
 
 function repositoryOf(target: string): string {
-  const route = parseRoute(target, RULES);
+  const route = parseRoute(target, DOCKER_HUB);
   if (!('repository' in route)) throw new Error(`${target} is ${route.kind}`);
   return formatRepository(route.repository);
 }
 
 function refusal(target: string): string {
   try {
-    return parseRoute(target, RULES).kind;
+    return parseRoute(target, DOCKER_HUB).kind;
   } catch (error) {
     if (error instanceof RegistryError) return `${error.status} ${error.code}`;
     throw error;
@@ -37,7 +36,7 @@ describe('a request target', () => {
     ['/metrics?x=y', 'page'],
     ['/v1/search', 'page'],
   ])('%s is a %s', (target, kind) => {
-    expect(parseRoute(target, RULES).kind).toBe(kind);
+    expect(parseRoute(target, DOCKER_HUB).kind).toBe(kind);
   });
 
   test.each([
@@ -86,8 +85,6 @@ describe('a request target', () => {
     ['/v2/_catalog', '404 UNSUPPORTED'],
     ['/v2/a/tags/', '404 UNSUPPORTED'],
     ['/v2/a/blobs/uploads/', '404 UNSUPPORTED'],
-    ['/v2/evil.example/a/manifests/x', '403 DENIED'],
-    ['/v2/a/manifests/x?ns=evil.example', '403 DENIED'],
     ['/v2/a/manifests/x?ns=', '400 NAME_INVALID'],
     ['/v2/a/manifests/x?ns=http://ghcr.io', '400 NAME_INVALID'],
     ['/v2/a/manifests/x?ns=user@ghcr.io', '400 NAME_INVALID'],
@@ -101,17 +98,17 @@ describe('a request target', () => {
     ['http://127.0.0.1/v2/a/manifests/x', 'page'],
     ['*', 'page'],
   ])('%s is refused: %s', (target, expected) => {
-    if (expected === 'page') expect(parseRoute(target, RULES).kind).toBe('page');
+    if (expected === 'page') expect(parseRoute(target, DOCKER_HUB).kind).toBe('page');
     else expect(refusal(target)).toBe(expected);
   });
 
   test('with a huge n gets the maximum n', () => {
-    expect(parseRoute('/v2/a/tags/list?n=999999999999', RULES)).toMatchObject({ limit: 10_000 });
+    expect(parseRoute('/v2/a/tags/list?n=999999999999', DOCKER_HUB)).toMatchObject({ limit: 10_000 });
   });
 
   test('with an artifact type keeps its plus sign, encoded or not', () => {
     for (const written of ['application/vnd.x+json', 'application%2Fvnd.x%2Bjson']) {
-      expect(parseRoute(`/v2/a/referrers/${SHA256}?artifactType=${written}`, RULES)).toMatchObject({
+      expect(parseRoute(`/v2/a/referrers/${SHA256}?artifactType=${written}`, DOCKER_HUB)).toMatchObject({
         artifactType: 'application/vnd.x+json',
       });
     }
@@ -125,7 +122,7 @@ describe('createBlobRouteReader()', () => {
   };
 
   test('remembers 256 targets: with one more, all are parsed again', () => {
-    const read = createBlobRouteReader(RULES);
+    const read = createBlobRouteReader(DOCKER_HUB);
     const first = read(targetOf(0));
     for (let at = 1; at < 256; at += 1) read(targetOf(at));
     expect(read(targetOf(0))).toBe(first);
@@ -138,7 +135,7 @@ describe('createBlobRouteReader()', () => {
     [1024, true],
     [1025, false],
   ])('remembers a target of %d characters: %s', (characters, isRemembered) => {
-    const read = createBlobRouteReader(RULES);
+    const read = createBlobRouteReader(DOCKER_HUB);
     const target = targetOf(0, characters);
     expect(target).toHaveLength(characters);
     const first = read(target);

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createSealer } from '../../src/lib/seal.ts';
 import { digestOf } from '../../src/oci/digest.ts';
-import { DOCKER_HUB, formatRepository, type Repository, type SourceHost } from '../../src/oci/reference.ts';
+import { DOCKER_HUB, formatRepository, type Repository } from '../../src/oci/reference.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { parseWriteRoute } from '../../src/server/routes.ts';
 import { createPushForwarder } from '../../src/upstream/push-forwarder.ts';
@@ -17,7 +17,6 @@ import { afterTest, closing } from '../support/upstream.ts';
 const BYTES = Buffer.from('the bytes of a layer');
 const DIGEST = digestOf(BYTES);
 const QUERY = `digest=${encodeURIComponent(DIGEST)}`;
-const RULES = { defaultHost: DOCKER_HUB, isAllowedHost: (_: SourceHost) => true };
 
 interface MirrorOptions {
   readonly mayPull?: (repository: Repository) => boolean;
@@ -60,7 +59,7 @@ async function mirrorBefore(
     res.once('close', () => gone.abort());
     const owner = String(req.headers['x-owner'] ?? 'ann');
     try {
-      const route = parseWriteRoute(req.method ?? '', req.url ?? '', RULES);
+      const route = parseWriteRoute(req.method ?? '', req.url ?? '', DOCKER_HUB);
       const write = { route, access: undefined, owner, client: owner, mayPull };
       await forwarder.forward(req, res, { ...write, signal: gone.signal });
     } catch (error) {
