@@ -1,7 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import { ConfigError } from '../lib/config-error.ts';
 import type { Log } from '../lib/log.ts';
-import { entriesAtMost } from '../lib/lru.ts';
 import type { Account } from './account.ts';
 import { type AccountIndex, createAccountIndex } from './account-index.ts';
 import { haveLoginsChanged, type MachineReader } from './machine-reader.ts';
@@ -25,7 +23,8 @@ export interface TokenChanges {
  * the folder still contains it: a network file system may show the change a minute later.
  */
 const REFUSED_MS = 10 * 60_000;
-const REFUSED_MAX = 10_000;
+/** Maximum number of refused tokens that the folder does not contain. Those that it contains are never forgotten. */
+const ABSENT_MAX = 10_000;
 
 export interface MachineFolder {
   readonly directory: () => AccountIndex;
@@ -90,9 +89,9 @@ class FolderWatch implements MachineFolder {
   readonly #onChanged: (tokens: TokenChanges) => void;
   /**
    * Hash of a token that is refused even while the folder contains it -> until when, in monotonic
-   * milliseconds.
+   * milliseconds. The one that was reported last is the last.
    */
-  readonly #refused = new LRUCache<string, number>(entriesAtMost(REFUSED_MAX));
+  readonly #refused = new Map<string, number>();
   #stamp: string;
   /** The accounts in the files, including refused tokens. */
   #accounts: readonly Account[];
@@ -139,8 +138,8 @@ class FolderWatch implements MachineFolder {
   }
 
   async reread({ gone, back }: TokenChanges = { gone: [], back: [] }): Promise<void> {
+    for (const sha256 of [...gone, ...back]) this.#refused.delete(sha256);
     for (const sha256 of gone) this.#refused.set(sha256, this.#now() + REFUSED_MS);
-    for (const sha256 of back) this.#refused.delete(sha256);
     if (gone.length + back.length > 0) this.#serve(this.#accounts);
     this.#isOutdated = true;
     // A running check may have begun before the change, so wait for it and check again.
@@ -149,9 +148,20 @@ class FolderWatch implements MachineFolder {
   }
 
   #serve(accounts: readonly Account[]): void {
-    const isRefused = (sha256: string) => (this.#refused.get(sha256) ?? 0) > this.#now();
-    this.#directory = createAccountIndex(withoutTokens(accounts, isRefused));
+    const nowMs = this.#now();
+    for (const [sha256, untilMs] of this.#refused) if (untilMs <= nowMs) this.#refused.delete(sha256);
+    this.#directory = createAccountIndex(withoutTokens(accounts, (sha256) => this.#refused.has(sha256)));
     this.#accounts = accounts;
+    this.#forgetAbsent();
+  }
+
+  /** Forgets the oldest refusals of tokens that the folder does not contain: nobody can use those tokens. */
+  #forgetAbsent(): void {
+    if (this.#refused.size <= ABSENT_MAX) return;
+    const present = tokenHashes(this.#accounts);
+    const absent = [...this.#refused.keys()].filter((sha256) => !present.has(sha256));
+    for (const sha256 of absent.slice(0, Math.max(0, absent.length - ABSENT_MAX)))
+      this.#refused.delete(sha256);
   }
 
   async #check(): Promise<void> {

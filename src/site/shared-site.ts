@@ -38,8 +38,11 @@ const CHANGE = v.object({ gone: HASHES, back: HASHES });
 
 /** Tells the other replicas that machine files have changed, and which tokens are gone. */
 export function publishMachineChange(state: SharedState, { gone, back }: TokenChanges): void {
-  const bounded = { gone: gone.slice(0, TOKENS_MAX), back: back.slice(0, TOKENS_MAX) };
-  void state.publish('machines changed', bounded);
+  // One message at least: it also has the others read the folder.
+  for (let at = 0; at === 0 || at < Math.max(gone.length, back.length); at += TOKENS_MAX) {
+    const part = (hashes: readonly string[]) => hashes.slice(at, at + TOKENS_MAX);
+    void state.publish('machines changed', { gone: part(gone), back: part(back) });
+  }
 }
 
 /** Reads the folder again whenever another replica reports a change. */

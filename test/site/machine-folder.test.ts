@@ -39,14 +39,34 @@ test('a token that another replica reports as revoked is refused for ten minutes
   expect(isOpen()).toBe(true);
 });
 
-test('ten thousand tokens are refused at once, those that were reported last', async () => {
-  const { reportGone, isOpen } = await folderWith(hashAt(0));
-  await reportGone(Array.from({ length: 10_000 }, (_, at) => hashAt(at)));
-  expect(isOpen()).toBe(false);
-  // Whether a token is refused counts as a use.
-  await reportGone([...Array.from({ length: 9_999 }, (_, at) => hashAt(at + 1)), hashAt(10_000)]);
+test('a token that the folder has stays refused, however many others are reported as revoked', async () => {
+  const { clock, reportGone, isOpen } = await folderWith(hashAt(0));
+  await reportGone([hashAt(0)]);
+  for (let round = 0; round < 3; round += 1) {
+    await reportGone(Array.from({ length: 10_000 }, (_, at) => hashAt(1 + 10_000 * round + at)));
+    expect(isOpen()).toBe(false);
+  }
+  clock.ms = 600_000;
+  await reportGone([hashAt(1)]);
   expect(isOpen()).toBe(true);
 });
+
+test.each([
+  [9_999, false],
+  [10_000, true],
+])(
+  'of tokens that the folder lacks, 10,000 are refused once it shows them: with %d others, open is %s',
+  async (others, isOpen) => {
+    const { clock, machines, write, reader } = await watched();
+    const sha256 = hashAt(0);
+    await machines.reread({ gone: [sha256], back: [] });
+    await machines.reread({ gone: Array.from({ length: others }, (_, at) => hashAt(at + 1)), back: [] });
+    await write(`user: lab\ntokens: [{ name: job, sha256: ${sha256} }]\n`);
+    clock.ms += 1000;
+    await machines.refresh();
+    expect([reader.reads, machines.directory().tokenOf('lab', sha256) !== undefined]).toEqual([2, isOpen]);
+  },
+);
 
 /** Reads a folder and counts how often; fails, or waits, as the test says. */
 class TestReader extends MachineReader {
