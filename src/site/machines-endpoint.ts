@@ -4,7 +4,7 @@ import { ConfigError, type ConfigErrorCode } from '../lib/config-error.ts';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import { queryIn } from '../lib/url.ts';
-import { RegistryError } from '../oci/registry-error.ts';
+import { type ErrorCode, RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { Audit, Trail } from './audit.ts';
 import type { Authenticate, LoginClient } from './authenticate.ts';
@@ -27,13 +27,21 @@ export interface MachinesEndpointOptions {
 const TYPES_MAX = 500;
 const FEATURES_MAX = 64;
 
-/** Code of a failed change -> HTTP status. All other codes are the fault of the request's content: 400. */
-const STATUS: Readonly<Partial<Record<ConfigErrorCode, number>>> = {
-  changed: 409,
-  busy: 503,
-  'read-only': 503,
-  unreadable: 503,
+/** Code of a failed change -> the answer. All other codes are the fault of the request's content. */
+const REFUSALS: Readonly<Partial<Record<ConfigErrorCode, readonly [ErrorCode, status: number]>>> = {
+  changed: ['NAME_INVALID', 409],
+  'in-use': ['UNSUPPORTED', 409],
+  busy: ['UNAVAILABLE', 503],
+  'read-only': ['UNAVAILABLE', 503],
+  unreadable: ['UNAVAILABLE', 503],
 };
+
+/** The message contains paths of the server, and most next steps are the operator's, so the client gets neither. */
+function refusalOf(cause: ConfigError): RegistryError {
+  const [code, status] = REFUSALS[cause.code] ?? ['NAME_INVALID', 400];
+  const nextStep = cause.code === 'in-use' && cause.nextStep !== undefined ? `. ${cause.nextStep}` : '';
+  return new RegistryError(code, `${cause.why}${nextStep}`, { cause, status });
+}
 
 /** `{"name": "type1", "features": ["cpu:broadwell"]}`; the parser of the machine file checks the values. */
 const NewTypeBody = v.object({
@@ -117,11 +125,7 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): Reques
           : { kind: 'remove-type', name: readRemovedName(request) };
       await admin.change(account.user, edit, { author: { user: account.user, password } });
     } catch (cause) {
-      if (!(cause instanceof ConfigError)) throw cause;
-      // The message contains paths of the server, so the client gets `why` only.
-      const status = STATUS[cause.code] ?? 400;
-      const code = status === 503 ? 'UNAVAILABLE' : 'NAME_INVALID';
-      throw new RegistryError(code, cause.why, { cause, status });
+      throw cause instanceof ConfigError ? refusalOf(cause) : cause;
     }
   }
 

@@ -53,6 +53,29 @@ describe('/site/machines', () => {
     expect(answer.headers.get('cache-control')).toBe('no-store');
   });
 
+  test('answers 409 with the next step while a YAML alias needs what would change', async () => {
+    const { ask, machines, clock } = await listening();
+    const file = join(machines, 'chief.yaml');
+    const source = await readFile(file, 'utf8');
+    const linked = `${source.replace('features: [cpu:broadwell]', 'features: &f [cpu:broadwell]')}  - { name: linked, features: *f }\n`;
+    await writeFile(file, linked);
+    clock.ms += 1000;
+    const answer = await ask('DELETE', CHIEF, undefined, '?name=old');
+    expect([answer.status, await answer.json()]).toEqual([
+      409,
+      {
+        errors: [
+          {
+            code: 'UNSUPPORTED',
+            message:
+              'the alias *f still needs the part to change. Write out what the alias stands for in the file, then repeat the change.',
+          },
+        ],
+      },
+    ]);
+    expect(await readFile(file, 'utf8')).toBe(linked);
+  });
+
   test('refuses machine logins, wrong passwords and other methods', async () => {
     const { ask } = await listening();
     expect((await ask('GET')).status).toBe(401);

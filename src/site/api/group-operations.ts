@@ -85,7 +85,7 @@ export const GROUP_OPERATIONS: readonly ApiOperation[] = [
     summary: 'Removes a group that has no members',
     isEdit: true,
     answer: { status: 204, description: 'The group no longer exists.' },
-    problems: ['no-resource', 'in-use'],
+    problems: ['no-resource'],
     run: async ({ accounts }, call) => {
       const name = nameOf(call);
       await accounts.removeGroup(call.caller, name, (now) => {

@@ -59,7 +59,7 @@ const USUAL: readonly ApiProblemCode[] = [
   ...(['invalid-query', 'unreadable', 'internal'] as const),
 ];
 const OF_BODY: readonly ApiProblemCode[] = ['invalid-json', 'invalid-body', 'media-type', 'too-large'];
-const OF_CHANGE: readonly ApiProblemCode[] = ['conflict', 'busy', 'read-only'];
+const OF_CHANGE: readonly ApiProblemCode[] = ['conflict', 'in-use', 'busy', 'read-only'];
 const OF_EDIT: readonly ApiProblemCode[] = ['if-match-required', 'changed'];
 
 function problemsOf({

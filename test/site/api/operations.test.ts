@@ -161,6 +161,7 @@ describe('every operation documents that it refuses', () => {
 
   test.each<[ConfigErrorCode, readonly Call[], number, string]>([
     ['changed', CHANGES, 409, 'conflict'],
+    ['in-use', CHANGES, 409, 'in-use'],
     ['busy', CHANGES, 503, 'busy'],
     ['read-only', CHANGES, 503, 'read-only'],
     ['unreadable', CHANGES, 503, 'unreadable'],
