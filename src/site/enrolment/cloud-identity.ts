@@ -1,4 +1,4 @@
-import picomatch from 'picomatch';
+import { compileGlob } from '../../oci/glob.ts';
 import type { AuditReason } from '../audit.ts';
 import { awsInstance } from './aws-identity.ts';
 import { type AzureContext, azureInstance } from './azure-identity.ts';
@@ -31,7 +31,7 @@ function machineOf(instance: CloudInstance, rules: readonly CloudRule[], nowMs: 
   );
   if (own.length === 0) return refused('other-account-or-region');
   for (const { maxAge, account, types } of own) {
-    const type = [...types].find(([pattern]) => picomatch.isMatch(kind, pattern, { dot: true }))?.[1];
+    const type = [...types].find(([pattern]) => compileGlob(pattern)(kind))?.[1];
     if (type === undefined) continue;
     const isFresh = nowMs - sinceMs <= maxAge && sinceMs - nowMs <= CLOCK_TOLERANCE_MS;
     if (!isFresh) return refused('old-identity');

@@ -80,6 +80,8 @@ describe('an instance', () => {
     ['an account in other letters', { accounts: ['ABC'] }, { accountId: 'aBc' }, machine()],
     ['an account that begins like it', { accounts: [`${OWNER}0`] }, {}, 'other-account-or-region'],
     ['the first type that fits', { types: { '*.xlarge': 'x', 'c7i.*': 'spr' } }, {}, machine('x')],
+    ['a type of a choice', { types: { 'c{6,7}i.*': 'spr' } }, {}, machine()],
+    ['no type by another name behind !', { types: { '!x': 'spr' } }, {}, 'no-machine-type'],
     ['a type for all', { types: { '*': 'all' } }, { instanceType: '.c7i' }, machine('all')],
     ['no type', { types: { 'c7i.large': 'l' } }, {}, 'no-machine-type'],
   ])('gets what its rule says: %s', async (_, rule, change, expected) => {
