@@ -2,19 +2,20 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type Plugin } from 'esbuild';
+import { build, type Plugin, transform } from 'esbuild';
 import { afterAll } from 'vitest';
 
 /** Modules keep the places of their sources, next to which they look for other files. */
 const sourcePlaces: Plugin = {
   name: 'source-places',
   setup({ onLoad }) {
-    onLoad({ filter: /\/(?:src|test)\/.*\.ts$/ }, ({ path }) => ({
-      loader: 'ts',
-      contents: readFileSync(path, 'utf8')
-        .replaceAll('import.meta.filename', JSON.stringify(path))
-        .replaceAll('import.meta.dirname', JSON.stringify(dirname(path))),
-    }));
+    onLoad({ filter: /\/(?:src|test)\/.*\.ts$/ }, async ({ path }) => {
+      const define = {
+        'import.meta.filename': JSON.stringify(path),
+        'import.meta.dirname': JSON.stringify(dirname(path)),
+      };
+      return { contents: (await transform(readFileSync(path, 'utf8'), { loader: 'ts', define })).code };
+    });
   },
 };
 
