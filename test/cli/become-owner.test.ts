@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { createLastGood } from '../../src/cli/serve/last-good.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { metahub } from '../support/cli.ts';
 import { temporaryFolder } from '../support/folder.ts';
@@ -96,6 +97,26 @@ describe.runIf(process.getuid?.() === 0)('root, for data of another user,', () =
     expect(stdout).toMatch(/^reg\.test\/team\/app:v1: 2 blobs, /);
     expect(status).toBe(0);
     expect(statSync(join(data, 'v1', 'incoming'))).toMatchObject(OWNER);
+  });
+
+  test('serves nothing, and says as whom to start the mirror', async () => {
+    plant('incoming');
+    const { status, stderr } = await metahub(['serve', '--data', data, '--listen', '127.0.0.1:0']);
+    expect([status, stderr]).toEqual([
+      1,
+      `metahub: ${data} belongs to another user (${OWNER.uid}), whose links root would follow
+  Run it as that user, or name another directory: --data DIR.
+`,
+    ]);
+    expect(readdirSync(precious, { recursive: true })).toEqual(['inner', 'inner/file']);
+  });
+
+  test('serves with no configuration that the user keeps there', async () => {
+    mkdirSync(join(data, 'last-good', 'images'), { recursive: true });
+    const lastGood = createLastGood(data);
+    expect(await lastGood.flags()).toBeUndefined();
+    chownSync(data, 0, 0);
+    expect(await lastGood.flags()).toEqual({ images: join(data, 'last-good', 'images') });
   });
 
   test.each([[['incoming']], [['blobs', 'sha256']]])('fetches nothing through the link %j', async (path) => {

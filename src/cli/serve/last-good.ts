@@ -1,6 +1,7 @@
 import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeDirectory } from '../../lib/atomic-file.ts';
+import { isForeignToRoot, refuseForeignData } from '../become-owner.ts';
 import type { LoadedSettings } from '../settings/load.ts';
 import type { SERVE_SETTINGS } from '../settings/table.ts';
 
@@ -16,9 +17,9 @@ export type ReadSettings = LoadedSettings<typeof SERVE_SETTINGS>;
  * node. Machine files are not stored: a removed account must not come back.
  */
 export interface LastGood {
-  /** Stores the files of these settings. Rejects when the disk cannot store them. */
+  /** Stores the files of these settings. Rejects when the disk cannot store them, or root must not. */
   keep(settings: ReadSettings): Promise<void>;
-  /** Returns flags that name the stored files; undefined when there are none. */
+  /** Returns flags that name the stored files; undefined when there are none, or root must not trust them. */
   flags(): Promise<Flags | undefined>;
 }
 
@@ -52,6 +53,7 @@ export function createLastGood(data: string): LastGood {
   ) as [string, string, string];
 
   async function keep(settings: ReadSettings): Promise<void> {
+    refuseForeignData(data);
     const files = await filesOf(settings);
     await rm(next, { recursive: true, force: true });
     if (files.length > 0) {
@@ -69,6 +71,7 @@ export function createLastGood(data: string): LastGood {
   return {
     keep,
     async flags() {
+      if (isForeignToRoot(data)) return undefined;
       for (const kept of [folder, previous]) {
         const [config, images] = [join(kept, 'config.yaml'), join(kept, 'images')];
         if (!(await exists(images))) continue;

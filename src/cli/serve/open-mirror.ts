@@ -9,6 +9,7 @@ import { createMetrics, type Metrics } from '../../server/metrics.ts';
 import { createMirrorServer, type MirrorServer } from '../../server/server.ts';
 import type { ReloadResult } from '../../server/status-facts.ts';
 import type { OwnLogins } from '../../upstream/auth/keychain.ts';
+import { refuseForeignData } from '../become-owner.ts';
 import { gapsDocument } from '../gap-file.ts';
 import { hostProfile } from '../host-profile.ts';
 import { loginFiles, newPseudonym, openPushForwarder } from '../open-upstream.ts';
@@ -91,7 +92,7 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
   let server: MirrorServer | undefined;
   let site: SiteMode | undefined;
   const stack = await buildMirrorStack(settings, {
-    ...{ log, pseudonym, metrics, shared },
+    ...{ log, pseudonym, metrics, shared, enterData: refuseForeignData },
     onTagMoved: (repository, tag) => server?.invalidateTag(repository, tag),
     decided: (decision) => {
       decisions.record(decision);
