@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
+import { readStdin } from './stdin.ts';
 import { UserError } from './user-error.ts';
 
 /** Maximum size of a password, in bytes. */
@@ -16,12 +17,9 @@ export interface PasswordInput {
   readonly withoutTerminal?: string;
 }
 
-async function readStdin(): Promise<string> {
-  let text = '';
-  for await (const chunk of process.stdin.setEncoding('utf8')) {
-    text += chunk as string;
-    if (text.length > MAX_BYTES) throw new UserError('the password on stdin is too long', { exitStatus: 2 });
-  }
+async function passwordOnStdin(): Promise<string> {
+  const text = await readStdin(MAX_BYTES);
+  if (text === undefined) throw new UserError('the password on stdin is too long', { exitStatus: 2 });
   return text.replace(/\r?\n$/, '');
 }
 
@@ -60,7 +58,7 @@ export async function readPassword({
       exitStatus: 2,
     });
   }
-  const password = fromStdin ? await readStdin() : await ask(what);
+  const password = fromStdin ? await passwordOnStdin() : await ask(what);
   if (password === '') throw new UserError(`the ${what} is empty: nothing was changed`, { exitStatus: 2 });
   if (/[\r\n]/.test(password)) throw new UserError(`the ${what} must be one line`, { exitStatus: 2 });
   if (!fromStdin && confirm && (await ask(`${what}, again`)) !== password) {

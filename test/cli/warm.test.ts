@@ -8,6 +8,7 @@ import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Registry } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
+import { metahub } from '../support/cli.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { createContent, type Handler, serveContent, startServer } from '../support/hostile-registry.ts';
@@ -93,6 +94,25 @@ describe('metahub warm', () => {
         { image: 'reg.test/team/app:v1', blobs: 2, error: null },
       ],
     });
+  });
+
+  test('reads names from stdin, which may be a socket', async () => {
+    const { data, server } = await registryWithImage();
+    const words = [
+      'warm',
+      '--json',
+      '--from-file',
+      '-',
+      '--data',
+      data,
+      '--upstream',
+      `reg.test=${server.url}`,
+    ];
+    // Node.js gives the programs that it starts a socket.
+    const input = '# ours\nreg.test/team/app:v1\n';
+    const { stdout, stderr } = await metahub([...words, '--set', 'cpu:broadwell'], { input });
+    expect(stderr).toBe('');
+    expect(JSON.parse(stdout)).toMatchObject({ images: [{ image: 'reg.test/team/app:v1', error: null }] });
   });
 
   test('exits with status 1 when no image is stored', async () => {

@@ -18,6 +18,7 @@ import { columnsOf, documentText } from '../../output.ts';
 import type { MirrorStack } from '../../serve/compose.ts';
 import { addSettings, loadServiceSettings } from '../../settings/load.ts';
 import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
+import { readStdin } from '../../stdin.ts';
 import { UserError } from '../../user-error.ts';
 
 /**
@@ -62,20 +63,33 @@ export function configure(command: Command): void {
     .action(warm);
 }
 
-/** Reads a file of names, one on each line. */
-async function readNames(path: string): Promise<readonly string[]> {
-  try {
-    const text = await readTextFile(path === '-' ? '/dev/stdin' : path);
-    return text
-      .split(/\r?\n/)
-      .map((line) => line.replace(/#.*$/, '').trim())
-      .filter((line) => line !== '');
-  } catch (cause) {
+/** Limit of the names on stdin, in bytes: that of a file. */
+const NAMES_MAX_BYTES = 16 * 1024 * 1024;
+
+/** Reads the text of a file, or of stdin. */
+async function readNamesFile(path: string): Promise<string> {
+  if (path === '-') {
+    const text = await readStdin(NAMES_MAX_BYTES);
+    if (text !== undefined) return text;
+    throw new UserError(`stdin has more than ${NAMES_MAX_BYTES} bytes`, {
+      nextStep: 'Pass fewer image names at a time.',
+    });
+  }
+  return readTextFile(path).catch((cause: unknown) => {
     throw new UserError(`--from-file ${path}: ${whyUnreadable(cause)}`, {
       cause,
       nextStep: 'Name a file with one image name a line, or - for stdin.',
     });
-  }
+  });
+}
+
+/** Reads a file of names, one on each line. */
+async function readNames(path: string): Promise<readonly string[]> {
+  const text = await readNamesFile(path);
+  return text
+    .split(/\r?\n/)
+    .map((line) => line.replace(/#.*$/, '').trim())
+    .filter((line) => line !== '');
 }
 
 async function warm(
