@@ -8,7 +8,8 @@ export class MemoryServer {
   readonly values = new Map<string, string>();
   /** All published messages. */
   readonly messages: { readonly channel: string; readonly message: string }[] = [];
-  readonly #listeners = new EventEmitter();
+  /** A listener for each replica. */
+  readonly #listeners = new EventEmitter().setMaxListeners(0);
   readonly #pending: (() => void)[] = [];
   /** Called with the time to live of each value that is set; values do not expire by themselves. */
   onExpiry: (ttlMs: number) => void = () => {};
