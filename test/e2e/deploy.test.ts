@@ -108,8 +108,10 @@ describeWith(['ansible-playbook', 'yamllint'], 'Ansible', () => {
       writeFileSync(join(machine, 'usr/bin', program), '');
     }
     const bin = workplace.folder('ansible-bin');
+    // Below another root there is no daemon that could read its configuration again.
+    const withoutReload = 'for word; do shift; [ "$word" = --reload ] || set -- "$@" "$word"; done';
     const program = `exec '${process.execPath}' '${join(ROOT, 'bin/metahub.js')}' "$@" --root '${machine}'`;
-    writeFileSync(join(bin, 'metahub'), `#!/bin/sh\n${program}\n`, { mode: 0o755 });
+    writeFileSync(join(bin, 'metahub'), `#!/bin/sh\n${withoutReload}\n${program}\n`, { mode: 0o755 });
     const words = [
       ...['--inventory', 'metahub,', '--connection', 'local', '--extra-vars', 'ansible_become=false'],
       ...['--start-at-task', 'metahub : Configure the container runtimes', join(folder, 'site.yml')],
