@@ -1,15 +1,41 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createLastGood } from '../../src/cli/serve/last-good.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
-import { metahub } from '../support/cli.ts';
 import { temporaryFolder } from '../support/folder.ts';
 import { requireBasic } from '../support/guarded-registry.ts';
 import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
-import { run } from '../support/processes.ts';
+import { attempt, type ProgramOptions, run } from '../support/processes.ts';
 import { closing } from '../support/upstream.ts';
+import { openWorkplace } from '../support/workplace.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+/** The built program where every user may read it, as installed: it loads parts of itself when they are needed. */
+let program: string;
+beforeAll(() => {
+  const workplace = openWorkplace();
+  chmodSync(workplace.directory, 0o755);
+  program = workplace.folder('program');
+  chmodSync(program, 0o755);
+  for (const part of ['bin', 'catalog', 'dist', 'package.json'])
+    cpSync(join(ROOT, part), join(program, part), { recursive: true });
+  return () => workplace.close();
+});
+
+const metahub = (words: readonly string[], options: ProgramOptions = {}) =>
+  attempt(process.execPath, [join(program, 'bin/metahub.js'), ...words], options);
 
 const OWNER = { uid: 12_345, gid: 12_346 };
 
