@@ -13,8 +13,8 @@ const STAR: Part = { kind: 'any', crossesSlash: false };
 const GLOBSTAR: Part = { kind: 'any', crossesSlash: true };
 const NO_SLASH: Part = { kind: 'one', fits: (character) => character !== '/' };
 
-/** Parses the inside of `[…]`: characters and ranges. Undefined for a range that runs backwards. */
-function readSet(inside: string): Part | undefined {
+/** The test of a set's characters and ranges, as written inside `[…]`. Undefined for a range that runs backwards. */
+export function readCharacters(inside: string): ((character: string) => boolean) | undefined {
   const ranges: (readonly [first: string, last: string])[] = [];
   for (let at = 0; at < inside.length; at += 1) {
     const first = inside[at] ?? '';
@@ -24,7 +24,7 @@ function readSet(inside: string): Part | undefined {
     ranges.push([first, last]);
     if (isRange) at += 2;
   }
-  return { kind: 'one', fits: (other) => ranges.some(([first, last]) => other >= first && other <= last) };
+  return (character) => ranges.some(([first, last]) => character >= first && character <= last);
 }
 
 /** Reads a pattern from the left. */
@@ -98,9 +98,9 @@ class GlobReader {
 
   #set(): readonly Part[] | undefined {
     const end = this.#text.indexOf(']', this.#at);
-    const set = end <= this.#at ? undefined : readSet(this.#text.slice(this.#at, end));
+    const fits = end <= this.#at ? undefined : readCharacters(this.#text.slice(this.#at, end));
     this.#at = end + 1;
-    return set && [set];
+    return fits && [{ kind: 'one', fits }];
   }
 
   #braces(): readonly Part[] | undefined {

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { shown } from '../lib/schema.ts';
-import { compileGlob } from './glob.ts';
+import { compileGlob, readCharacters } from './glob.ts';
 import { DOCKER_HUB, formatRepository, type Repository, splitHost } from './reference.ts';
 
 /**
@@ -86,16 +86,8 @@ function readSet(inside: string): ((character: string) => boolean) | undefined {
   const negated = /^[!^]/.test(inside);
   const body = negated ? inside.slice(1) : inside;
   if (body === '' || !/^[\w.-]+$/.test(body)) return undefined;
-  const ranges: (readonly [first: string, last: string])[] = [];
-  for (let at = 0; at < body.length; at += 1) {
-    const first = body[at] ?? '';
-    const isRange = body[at + 1] === '-' && at + 2 < body.length;
-    const last = isRange ? (body[at + 2] ?? '') : first;
-    if (last < first) return undefined;
-    ranges.push([first, last]);
-    if (isRange) at += 2;
-  }
-  return (character) => ranges.some(([first, last]) => character >= first && character <= last) !== negated;
+  const fits = readCharacters(body);
+  return fits && ((character) => fits(character) !== negated);
 }
 
 function readSteps(text: string): readonly Step[] | undefined {
